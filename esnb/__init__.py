@@ -1,0 +1,80 @@
+"""esnb: the event-history toolkit for JupyterLab.
+
+    A state at a time is the fold of the events up to that time.
+
+>>> import esnb, tempfile
+>>> log = esnb.create(tempfile.mkdtemp() + "/log", zone="UTC")
+>>> log.append("order-1", esnb.DomainEvent("OrderPlaced", {"status": "pending", "total": 10}))
+(RecordedEvent(position=0, 'order-1', revision=0, 'OrderPlaced', ...),)
+>>> log.append("order-1", esnb.DomainEvent("OrderPaid", {"status": "paid"}), expected_revision=0)
+(RecordedEvent(position=1, 'order-1', revision=1, 'OrderPaid', ...),)
+>>> log.timeline("order").as_of(0).project("stream, status, total").fetchall()
+[('order-1', 'pending', 10)]
+>>> log.close()
+"""
+
+from esnb._face import create, open, read, restore
+from esnb.errors import (
+    AppendConditionError,
+    CommitUncertain,
+    DamagedLogError,
+    DuplicateEventError,
+    EsnbError,
+    EventError,
+    InputError,
+    InstantError,
+    JsonError,
+    LogBusyError,
+    LogError,
+    LogExistsError,
+    LogFormatError,
+    LogNotFoundError,
+    QueryError,
+    ReadOnlyLogError,
+    RevisionConflictError,
+    SourceError,
+    StorageError,
+    TimelineError,
+)
+from esnb.event import DomainEvent, RecordedEvent
+from esnb.eventlog import EventLog
+from esnb.log import ANY, EXISTS, NO_STREAM, Append, EventQuery
+from esnb.source import import_events
+from esnb.timeline import Timeline
+
+__all__ = [
+    "ANY",
+    "EXISTS",
+    "NO_STREAM",
+    "Append",
+    "AppendConditionError",
+    "CommitUncertain",
+    "DamagedLogError",
+    "DomainEvent",
+    "DuplicateEventError",
+    "EsnbError",
+    "EventError",
+    "EventLog",
+    "EventQuery",
+    "InputError",
+    "InstantError",
+    "JsonError",
+    "LogBusyError",
+    "LogError",
+    "LogExistsError",
+    "LogFormatError",
+    "LogNotFoundError",
+    "QueryError",
+    "ReadOnlyLogError",
+    "RecordedEvent",
+    "RevisionConflictError",
+    "SourceError",
+    "StorageError",
+    "Timeline",
+    "TimelineError",
+    "create",
+    "import_events",
+    "open",
+    "read",
+    "restore",
+]

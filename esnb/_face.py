@@ -1,0 +1,81 @@
+"""The functions with which everybody begins."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+from esnb.eventlog import EventLog
+from esnb.log import backup
+from esnb.source import import_events
+
+__all__ = ["create", "open", "read", "restore"]
+
+Place = str | os.PathLike[str]
+
+
+def create(path: Place, *, zone: str | None = None, **options: Any) -> EventLog:
+    """Create an event log in a new or empty folder and open it.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    zone
+        Time zone (IANA name such as ``"Europe/Berlin"``) that times without one are
+        in.  Without it such times are refused.
+    **options
+        See `EventLog`.
+
+    Raises
+    ------
+    LogExistsError
+        If the folder holds a log or anything else.
+    """
+    return EventLog.create(path, zone=zone, **options)
+
+
+def open(path: Place, **options: Any) -> EventLog:
+    """Open an event log.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    **options
+        ``verify`` (``"once"``, ``"always"``, ``"never"``), ``read_only``, ``maintain``,
+        ``timeout``; see `EventLog`.
+
+    Raises
+    ------
+    LogNotFoundError, LogFormatError, DamagedLogError
+        Nothing was changed.
+    """
+    return EventLog.open(path, **options)
+
+
+def restore(backup_folder: Place, path: Place) -> EventLog:
+    """Copy a backup to a new folder, check that it is whole, and open it.
+
+    Raises
+    ------
+    DamagedLogError
+        Naming what is missing or altered in the backup; nothing is left behind.
+    """
+    backup.restore(Path(backup_folder).absolute(), Path(path).absolute())
+    return EventLog.open(path)
+
+
+def read(source: Any, *, zone: str | None = None, **roles: Any) -> EventLog:
+    """Import a file or frame into a temporary log, which goes when it is no longer used.
+
+    See `import_events` for the roles.  What the import did is in ``log.imported``.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="esnb-")
+    log = EventLog.create(Path(folder.name) / "log", zone=zone, maintain=False)
+    log.imported = import_events(source, log, **roles)
+    weakref.finalize(log, folder.cleanup)
+    return log

@@ -1,0 +1,291 @@
+"""Every error that esnb raises, in one tree.
+
+Names end in ``Error`` except where the field has a settled word.  Each error
+carries its facts as attributes and says what to do next.
+
+::
+
+    EsnbError
+    ├── InputError (ValueError)        a value that cannot be accepted
+    │   ├── InstantError               a time that is naive, out of range or unreadable
+    │   ├── JsonError                  a payload that is not strict JSON
+    │   ├── EventError                 an event with a missing or wrong field
+    │   ├── SourceError                a file or frame that cannot be imported
+    │   └── TimelineError              a question that a timeline cannot answer
+    ├── QueryError                     SQL that is refused or fails
+    └── LogError                       the log on disk
+        ├── LogExistsError / LogNotFoundError / LogFormatError / LogBusyError
+        ├── ReadOnlyLogError           a write on a read-only log or medium
+        ├── StorageError (OSError)     the disk refused: full, read-only, failing
+        ├── DamagedLogError            a file is missing, cut short or altered
+        ├── CommitUncertain            published or not is unknown; retry with the same ids
+        ├── RevisionConflictError      the stream moved on
+        ├── AppendConditionError       events matching the condition have arrived
+        └── DuplicateEventError        one id, two contents
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = [
+    "AppendConditionError",
+    "CommitUncertain",
+    "DamagedLogError",
+    "DuplicateEventError",
+    "EsnbError",
+    "EventError",
+    "InputError",
+    "InstantError",
+    "JsonError",
+    "LogBusyError",
+    "LogError",
+    "LogExistsError",
+    "LogFormatError",
+    "LogNotFoundError",
+    "QueryError",
+    "ReadOnlyLogError",
+    "RevisionConflictError",
+    "SourceError",
+    "StorageError",
+    "TimelineError",
+]
+
+
+class EsnbError(Exception):
+    """Base of every error of esnb."""
+
+
+class InputError(EsnbError, ValueError):
+    """A value given to esnb cannot be accepted."""
+
+
+class InstantError(InputError):
+    """A time is naive where no zone is declared, out of range, or unreadable."""
+
+    def __init__(self, value: object, reason: str) -> None:
+        super().__init__(f"{shown(value)} is not an instant: {reason}")
+        self.value = value
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.value, self.reason))
+
+
+class JsonError(InputError):
+    """A payload is not JSON as esnb accepts it (RFC 8259, unique keys, finite numbers).
+
+    Attributes
+    ----------
+    reason
+        What is wrong.
+    offset
+        Character where it is wrong, from 0, or ``None``.
+    """
+
+    def __init__(self, reason: str, offset: int | None = None) -> None:
+        super().__init__(reason if offset is None else f"{reason} (at character {offset})")
+        self.reason = reason
+        self.offset = offset
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.reason, self.offset))
+
+
+class EventError(InputError):
+    """An event lacks a field or has one that cannot be accepted.
+
+    Attributes
+    ----------
+    field
+        The field at fault.
+    row
+        Row of the frame, from 0, when the event came in a frame.
+    """
+
+    def __init__(self, field: str, reason: str, *, row: int | None = None) -> None:
+        where = "" if row is None else f"row {row}: "
+        super().__init__(f"{where}{field}: {reason}")
+        self.field = field
+        self.reason = reason
+        self.row = row
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_event_error, (self.field, self.reason, self.row))
+
+
+def _event_error(field: str, reason: str, row: int | None) -> EventError:
+    return EventError(field, reason, row=row)
+
+
+class SourceError(InputError):
+    """A file or frame cannot be imported at all (a bad row is rejected in the ledger instead)."""
+
+
+class TimelineError(InputError):
+    """A timeline cannot answer the question as it was asked."""
+
+
+class QueryError(EsnbError):
+    """SQL is refused by the gate, or DuckDB cannot run it."""
+
+
+class LogError(EsnbError):
+    """Something about the log on disk."""
+
+
+class LogExistsError(LogError):
+    """A log is already there."""
+
+
+class LogNotFoundError(LogError):
+    """No log is there."""
+
+
+class LogFormatError(LogError):
+    """The log is of a format that this version of esnb does not know."""
+
+
+class LogBusyError(LogError):
+    """Another process holds a lock for too long."""
+
+
+class ReadOnlyLogError(LogError):
+    """The log is open for reading, or stands on a read-only folder or medium."""
+
+
+class StorageError(LogError, OSError):
+    """The operating system refused a read or a write (disk full, read-only, failing)."""
+
+    def __init__(
+        self, message: str, *, path: Path | str | None = None, code: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.path = None if path is None else Path(path)
+        self.errno = code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class DamagedLogError(LogError):
+    """A file of the log is missing, cut short or altered.
+
+    Attributes
+    ----------
+    path
+        The file at fault.
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"{path}: {reason}. Nothing was read from it. "
+            "Run `esnb verify` for the whole picture and restore the file from a backup."
+        )
+        self.path = Path(path)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.path, self.reason))
+
+
+class CommitUncertain(LogError):
+    """An error came after the events may have become durable.
+
+    Append again with the same event ids: events that did arrive are not
+    written twice.
+
+    Attributes
+    ----------
+    event_ids
+        Ids of the events in question.
+    """
+
+    def __init__(self, event_ids: Sequence[str], reason: str) -> None:
+        super().__init__(
+            f"it is not known whether {len(event_ids)} event(s) were written: {reason}. "
+            "Append them again with the same event ids; what did arrive is not written twice."
+        )
+        self.event_ids = tuple(event_ids)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.event_ids, self.reason))
+
+
+class RevisionConflictError(LogError):
+    """The stream is not at the revision that the writer expected.
+
+    Attributes
+    ----------
+    stream
+        The stream.
+    expected
+        What the writer expected: a revision, or ``NO_STREAM`` / ``EXISTS`` as text.
+    actual
+        Revision of the newest event, or ``None`` when the stream has none.
+    """
+
+    def __init__(self, stream: str, expected: int | str, actual: int | None) -> None:
+        at = "does not exist" if actual is None else f"is at revision {actual}"
+        super().__init__(
+            f"stream {stream!r} {at}, expected {expected}. "
+            "Load it again and decide on the new state."
+        )
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.stream, self.expected, self.actual))
+
+
+class AppendConditionError(LogError):
+    """Events that match the append condition have arrived after the given position.
+
+    Attributes
+    ----------
+    position
+        Position of the first such event.
+    """
+
+    def __init__(self, position: int, after: int) -> None:
+        super().__init__(
+            f"the event at position {position} matches the append condition and came after "
+            f"position {after}. Read again from there and decide anew."
+        )
+        self.position = position
+        self.after = after
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.position, self.after))
+
+
+class DuplicateEventError(LogError):
+    """An event id is in the log already, with other content.
+
+    Attributes
+    ----------
+    event_id
+        The id.
+    fields
+        Names of the fields that differ.
+    """
+
+    def __init__(self, event_id: str, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"event id {event_id!r} is in the log already with another {', '.join(fields)}. "
+            "An id names one event for ever: give the new event an id of its own."
+        )
+        self.event_id = event_id
+        self.fields = tuple(fields)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.event_id, self.fields))
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Return ``repr(value)``, cut to `limit` characters, for an error text."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,246 @@
+"""From a frame that somebody gives to batches in canonical columns, checked to the row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from esnb import instants, jsontext
+from esnb.errors import EventError, InputError, JsonError
+from esnb.schema import EVENT_SCHEMA, INSTANT, MAX_PAYLOAD, check_text
+
+__all__ = ["batches", "canonical"]
+
+# Half a million rows of ordinary events are about 150 MB: large segments, small memory.
+_ROWS = 500_000
+_BYTES = 192 * 1024 * 1024
+_REQUIRED = ("stream", "event_type", "data")
+_TEXT = ("stream", "event_type", "event_id", "actor", "correlation_id", "causation_id")
+_OPTIONAL_TEXT = ("actor", "correlation_id", "causation_id")
+# The first and the last microsecond of the years 1 to 9999.
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+# An object of scalars and of arrays of scalars, its keys without escapes and its numbers
+# short: for such text only double keys remain to be looked for.  Other text may be as
+# good, but is parsed.
+_STRING = r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"'
+_SCALAR = rf"(?:{_STRING}|-?(?:0|[1-9][0-9]{{0,17}})(?:\.[0-9]{{1,17}})?|true|false|null)"
+_VALUE = rf"(?:{_SCALAR}|\[\]|\[{_SCALAR}(?:, ?{_SCALAR})*\])"
+_MEMBER = rf'"[^"\\\x00-\x1f]*": ?{_VALUE}'
+_PLAIN_OBJECT = rf"\{{\}}|\{{{_MEMBER}(?:, ?{_MEMBER})*\}}"
+_OWN = {"position", "revision", "category"}
+
+
+def batches(frame: Any) -> Iterator[pa.Table]:
+    """Yield tables of a good size from any frame that speaks Arrow.
+
+    `frame` is a table, a reader, record batches, or an object of pandas, Polars or DuckDB.
+    """
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in _reader(frame):
+        for start in range(0, batch.num_rows, _ROWS):
+            part = batch.slice(start, _ROWS)
+            waiting.append(part)
+            rows += part.num_rows
+            size += part.get_total_buffer_size() * part.num_rows // max(batch.num_rows, 1)
+            if rows >= _ROWS or size >= _BYTES:
+                yield pa.Table.from_batches(waiting)
+                waiting, rows, size = [], 0, 0
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _reader(frame: Any) -> Iterable[Any]:
+    if isinstance(frame, pa.Table):
+        batches: Iterable[Any] = frame.to_batches()
+        return batches
+    if isinstance(frame, pa.RecordBatch):
+        return iter([frame])
+    if isinstance(frame, pa.RecordBatchReader):
+        reader: Iterable[Any] = frame
+        return reader
+    if hasattr(frame, "__arrow_c_stream__"):
+        stream: Iterable[Any] = pa.RecordBatchReader.from_stream(frame)
+        return stream
+    if isinstance(frame, Iterable) and not isinstance(frame, str | bytes | dict):
+        return iter(frame)
+    raise InputError(
+        f"a {type(frame).__name__} is not a frame; give a pandas, Polars, DuckDB or Arrow table"
+    )
+
+
+def canonical(part: pa.Table, offset: int, zone: str | None, *, trusted: bool) -> pa.Table:
+    """Return `part` with all columns of EVENT_SCHEMA but position, revision and category.
+
+    Parameters
+    ----------
+    offset
+        Row number of the first row in the whole frame, for errors.
+    zone
+        Declared zone, for timestamps without one.
+    trusted
+        The payloads are known to be strict JSON objects.
+
+    Raises
+    ------
+    EventError
+        Naming the first bad row and its field.
+    """
+    names = set(part.column_names)
+    missing = [name for name in _REQUIRED if name not in names]
+    if missing:
+        raise EventError(missing[0], f"there is no such column (there are {sorted(names)})")
+    unknown = names - set(EVENT_SCHEMA.names)
+    if unknown:
+        raise EventError(
+            min(unknown),
+            "is no column of an event. Put it into data, or import with esnb.import_events",
+        )
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+    for name in EVENT_SCHEMA.names:
+        if name in _OWN:
+            continue
+        given = part[name] if name in names else None
+        columns[name] = _column(name, given, part.num_rows, zone, offset)
+    if "recorded_on" not in names and "occurred_on" in names:
+        columns["recorded_on"] = columns["occurred_on"]
+    _check_names(columns, offset)
+    if not trusted:
+        for name in ("data", "metadata"):
+            if name in names:
+                _check_payloads(name, columns[name], offset)
+    table = pa.table({name: columns[name] for name in EVENT_SCHEMA.names if name not in _OWN})
+    return table.cast(pa.schema([EVENT_SCHEMA.field(name) for name in table.column_names]))
+
+
+def _column(
+    name: str, given: pa.ChunkedArray | None, rows: int, zone: str | None, offset: int
+) -> Any:
+    kind = EVENT_SCHEMA.field(name).type
+    if given is None:
+        if name == "event_id":
+            return _new_ids(rows)
+        default: Any = {"schema_version": 1, "tags": [], "metadata": "{}"}.get(name)
+        if pa.types.is_timestamp(kind):
+            return pa.repeat(pa.scalar(instants.micros(instants.now())).cast(kind), rows)
+        if name == "tags":
+            return pa.array([[]] * rows, kind)
+        return pa.repeat(pa.scalar(default, kind), rows)
+    if pa.types.is_timestamp(kind):
+        given = _instants(name, given, zone, offset)
+    else:
+        if pa.types.is_dictionary(given.type):
+            given = given.cast(given.type.value_type)
+        try:
+            given = given.cast(kind)
+        except pa.ArrowException as error:
+            raise EventError(name, f"cannot be read as {kind} ({error})") from None
+    if name in ("metadata", "tags", "schema_version") and given.null_count:
+        fill = {"metadata": "{}", "schema_version": 1}.get(name)
+        if name == "tags":
+            return pa.array([tags or [] for tags in given.to_pylist()], kind)
+        given = given.fill_null(pa.scalar(fill, kind))
+    return given
+
+
+def _new_ids(rows: int) -> pa.ChunkedArray:
+    with duckdb.connect() as connection:
+        made = connection.execute("select uuidv7()::varchar as id from range(?)", [rows])
+        return made.to_arrow_table()["id"]
+
+
+def _instants(name: str, given: pa.ChunkedArray, zone: str | None, offset: int) -> Any:
+    kind = given.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        values = []
+        for row, text in enumerate(given.to_pylist()):
+            if text is None:
+                raise EventError(name, "is missing", row=offset + row)
+            try:
+                values.append(instants.micros(instants.instant(text, declared=zone)))
+            except InputError as error:
+                raise EventError(name, str(error), row=offset + row) from None
+        return pa.chunked_array([pa.array(values, pa.int64()).cast(INSTANT)])
+    if not pa.types.is_timestamp(kind):
+        raise EventError(name, f"must be a timestamp, not {kind}")
+    _refuse(name, pc.is_null(given), "is missing", offset)
+    if kind.tz is None:
+        if zone is None:
+            raise EventError(
+                name, "has no time zone. Declare one: esnb.create(path, zone='Europe/Berlin')"
+            )
+        given = pc.assume_timezone(given, zone, ambiguous="earliest", nonexistent="raise")
+    try:
+        exact = given.cast(INSTANT)
+    except pa.ArrowException:
+        raise EventError(name, "is finer than a microsecond; round it first, knowingly") from None
+    number = exact.cast(pa.int64())
+    outside = pc.or_(pc.less(number, _FIRST), pc.greater(number, _LAST))
+    _refuse(name, outside, "lies outside the years 1 to 9999", offset)
+    return exact
+
+
+def _check_names(columns: dict[str, Any], offset: int) -> None:
+    """Check whole columns at once; the row at fault is looked for only when there is one."""
+    for name in _TEXT:
+        column = columns[name]
+        if name not in _OPTIONAL_TEXT:
+            _refuse(name, pc.is_null(column), "is missing", offset)
+        _suspects(name, column, offset)
+    tags = columns["tags"]
+    flat = pc.list_flatten(tags)
+    if len(flat):
+        _refuse("tags", pc.is_null(flat), "hold a null", offset)
+        _suspects("tag", flat, offset)
+    _refuse("schema_version", pc.less(columns["schema_version"], 1), "must be from 1", offset)
+    for name in ("data", "metadata"):
+        column = columns[name]
+        _refuse(name, pc.is_null(column), "is missing", offset)
+        too_long = pc.greater(pc.binary_length(column), MAX_PAYLOAD)
+        _refuse(name, too_long, f"is longer than {MAX_PAYLOAD} bytes", offset)
+
+
+def _suspects(name: str, column: Any, offset: int) -> None:
+    """Let `check_text` judge the texts that could fail it, and only those."""
+    suspect = pc.or_(
+        pc.or_(pc.equal(column, ""), pc.greater(pc.binary_length(column), 256)),
+        pc.match_substring(column, "\x00"),
+    )
+    if name == "stream":
+        suspect = pc.or_(suspect, pc.starts_with(column, "-"))
+    if not pc.any(suspect).as_py():
+        return
+    for row, (text, odd) in enumerate(zip(column.to_pylist(), suspect.to_pylist(), strict=True)):
+        if odd:
+            try:
+                check_text(name, text)
+            except EventError as error:
+                raise EventError(name, error.reason, row=offset + row) from None
+
+
+def _refuse(name: str, bad: Any, reason: str, offset: int) -> None:
+    if pc.any(bad).as_py():
+        raise EventError(name, reason, row=offset + bad.to_pylist().index(True))
+
+
+def _check_payloads(name: str, column: Any, offset: int) -> None:
+    """Check payloads strictly: plain ones all at once in DuckDB, the others one by one."""
+    frame = pa.table({"row": np.arange(len(column)), "text": column})
+    with duckdb.connect() as connection:
+        connection.register("frame", frame)
+        odd = connection.execute(
+            "select row, text from frame where not regexp_full_match(text, ?)"
+            " or len(json_keys(text)) <> len(list_distinct(json_keys(text))) order by row",
+            [_PLAIN_OBJECT],
+        )
+        while rows := odd.fetchmany(10_000):
+            for row, text in rows:
+                try:
+                    jsontext.check_object(text)
+                except JsonError as error:
+                    raise EventError(name, str(error), row=offset + row) from None

@@ -1,0 +1,429 @@
+"""The log: append, read, maintain."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from esnb.errors import EsnbError, EventError, LogError, ReadOnlyLogError
+from esnb.event import DomainEvent, RecordedEvent
+from esnb.log import backup as backups
+from esnb.log import locks, segment
+from esnb.log.background import Background
+from esnb.log.bulk import Bulk, BulkResult
+from esnb.log.create import make
+from esnb.log.finder import EventQuery, Finder, events_of
+from esnb.log.ids import IdIndex, hashes
+from esnb.log.info import LogInfo, describe
+from esnb.log.layout import Identity, Layout
+from esnb.log.maintain import Maintenance
+from esnb.log.snapshot import Snapshot, Snapshots
+from esnb.log.tail import Tail
+from esnb.log.verified import Verified, Verify
+from esnb.log.verify import VerifyReport, verify
+from esnb.log.writer import ANY, Append, Expected, Writer
+
+__all__ = ["Log"]
+
+_TIMEOUT = 60.0
+_LOOK_EVERY = 256
+
+
+class Log:
+    """An event log on disk.
+
+    Open one with `esnb.create` or `esnb.open`.  Several processes may write to and
+    read from one log at a time; one object may be used by several threads, but
+    not across a fork.
+
+    Parameters
+    ----------
+    path
+        Folder of the log.
+    verify
+        When the digests of sealed files are checked: ``"once"`` a machine (the
+        default), ``"always"`` in each process, or ``"never"``.
+    read_only
+        Refuse to write.  A folder that cannot be written is opened so by itself.
+    maintain
+        Seal and compact in the background as the log grows.
+    timeout
+        Seconds to wait for other writers before `LogBusyError`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        verify: Verify = "once",
+        read_only: bool = False,
+        maintain: bool = True,
+        timeout: float = _TIMEOUT,
+    ) -> None:
+        self._layout = Layout(Path(path).absolute())
+        self._identity = Identity.read(self._layout)
+        self.read_only = read_only or not os.access(self.path, os.W_OK)
+        if not self.read_only:
+            locks.refuse_network(self.path)
+        self._pid = os.getpid()
+        self._maintain = maintain and not self.read_only
+        self._verified = Verified(self.log_id, verify)
+        self._snapshots = Snapshots(self._layout, self._verified)
+        self._ids = IdIndex(self._layout.derived / "ids")
+        self._finder = Finder(self._snapshots, self._ids)
+        self._writer = Writer(
+            self._layout, self._snapshots, self._finder, lambda: Tail(self._layout.tail), timeout
+        )
+        self._maintenance = Maintenance(
+            self._layout, self._snapshots, self._writer, self._ids, timeout
+        )
+        self._bulk = Bulk(
+            self._layout,
+            self._snapshots,
+            self._writer,
+            self._maintenance,
+            self._finder,
+            self._ids,
+            timeout,
+        )
+        self._timeout = timeout
+        self._reading = threading.RLock()
+        self._reader: Tail | None = None
+        self._background = Background(self._maintenance, self.path)
+        self._closed = False
+        self.snapshot()  # a log that cannot be read says so when it is opened
+
+    # --- opening and closing ---------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike[str], *, zone: str | None = None, **options: Any
+    ) -> Self:
+        """Create a log in a new or empty folder and open it."""
+        make(Layout(Path(path).absolute()), zone)
+        return cls.open(path, **options)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """Open an existing log."""
+        return cls(path, **options)
+
+    def close(self) -> None:
+        """Seal what is in the tail and let go of the log.  Closing twice is one closing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._background.join()
+            if self._maintain and os.getpid() == self._pid and self._wrote:
+                self._maintenance.seal(wait=False)
+        finally:
+            self._writer.close()
+            self._finder.close()
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+
+    _wrote = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """Folder of the log."""
+        return self._layout.root
+
+    @property
+    def log_id(self) -> str:
+        """Identity of the log, kept by its backups."""
+        return self._identity.log_id
+
+    @property
+    def zone(self) -> str | None:
+        """Declared zone (IANA name) for times without one, or None."""
+        return self._identity.zone
+
+    @property
+    def next_position(self) -> int:
+        """Position of the next event, which is the number of events."""
+        return self.snapshot().next_position
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}, events={self.next_position:,})"
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def append(
+        self,
+        stream: str,
+        events: DomainEvent | Sequence[DomainEvent],
+        *,
+        expected_revision: int | Expected = ANY,
+        fail_if_events_match: EventQuery | Sequence[EventQuery] | None = None,
+        after: int = -1,
+    ) -> tuple[RecordedEvent, ...]:
+        """Append events to a stream; they are durable when this returns.
+
+        Parameters
+        ----------
+        stream
+            Category, ``-``, id: ``"order-1042"``.
+        events
+            One or several.  An event whose id is in the log already with the same
+            content is not written again; the recorded one is returned.
+        expected_revision
+            Revision the stream must be at (that of its newest event), or `ANY`,
+            `NO_STREAM`, `EXISTS`.
+        fail_if_events_match, after
+            Refuse when an event after position `after` fulfils the query (or any
+            of several): the append condition of dynamic consistency boundaries.
+
+        Returns
+        -------
+        tuple of RecordedEvent
+            In the order given.
+
+        Raises
+        ------
+        RevisionConflictError, AppendConditionError, DuplicateEventError
+            Nothing was written.
+        CommitUncertain
+            Append again with the same events: no event is written twice.
+        StorageError, ReadOnlyLogError, LogBusyError
+            Nothing was written.
+        """
+        given = (events,) if isinstance(events, DomainEvent) else tuple(events)
+        return self.append_many(
+            Append(stream, given, expected_revision),
+            fail_if_events_match=fail_if_events_match,
+            after=after,
+        )
+
+    def append_many(
+        self,
+        *appends: Append,
+        fail_if_events_match: EventQuery | Sequence[EventQuery] | None = None,
+        after: int = -1,
+    ) -> tuple[RecordedEvent, ...]:
+        """Append to several streams in one commit, all or nothing (see `append`).
+
+        Examples
+        --------
+        >>> log.append_many(Append("order-1", [placed], NO_STREAM),
+        ...                 Append("customer-7", [ordered]))  # doctest: +SKIP
+        """
+        self._check_writable()
+        streams = [append.stream for append in appends]
+        if len(set(streams)) < len(streams):
+            raise EventError("stream", "stands twice in one append; put its events together")
+        queries = fail_if_events_match or ()
+        unless = (queries,) if isinstance(queries, EventQuery) else tuple(queries)
+        if not unless and not any(append.events for append in appends):
+            return ()
+        results = self._writer.append(appends, unless, after)
+        self._wrote = True
+        if self._maintain and results and results[-1].position % _LOOK_EVERY == 0:
+            self._background.look(self.snapshot())
+        return tuple(results)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Make one commit, and one sync of the disk, of all appends within the block.
+
+        The events are durable, and visible, when the block ends; if it ends in an
+        error none of them is written.
+
+        Examples
+        --------
+        >>> with log.batch():  # doctest: +SKIP
+        ...     for order in orders:
+        ...         log.append(order.stream, order.events)
+        """
+        self._check_writable()
+        self._wrote = True
+        return self._writer.batch()
+
+    def append_frame(self, frame: Any, *, trusted: bool = False) -> BulkResult:
+        """Append many events at once, all or nothing.
+
+        Parameters
+        ----------
+        frame
+            A table of pandas, Polars, Arrow or DuckDB, or an Arrow reader, which is
+            read batch by batch.  Columns: ``stream``, ``event_type``, ``data`` (JSON
+            text), and optionally ``event_id``, ``occurred_on``, ``recorded_on``,
+            ``schema_version``, ``actor``, ``correlation_id``, ``causation_id``,
+            ``tags``, ``metadata``.  Positions follow the order of the rows.
+            ``recorded_on`` is ``occurred_on`` where it is not given, and that is now.
+        trusted
+            The caller has checked that ``data`` and ``metadata`` are strict JSON objects.
+
+        Returns
+        -------
+        BulkResult
+            How many are new; rows whose id the log has with the same content are not
+            written again.
+
+        Raises
+        ------
+        EventError
+            Naming the first bad row; nothing was written.
+        DuplicateEventError
+            An id stands in the log, or twice in the frame, with other content.
+        """
+        self._check_writable()
+        result = self._bulk.append(frame, self.zone, trusted=trusted)
+        self._wrote = True
+        if self._maintain:
+            self._maintenance.compact(wait=False, everything=False)
+        return result
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Return one consistent view of the log as it stands now."""
+        with self._reading:
+            reader = self._open_reader()
+            try:
+                return self._snapshots.take(reader)
+            except EsnbError:
+                reader.close()
+                self._reader = None
+                raise
+
+    def _open_reader(self) -> Tail:
+        self._check_open()
+        if self._reader is None:
+            self._reader = Tail(self._layout.tail, read_only=self.read_only)
+        return self._reader
+
+    def read(self, *, after: int = -1, before: int | None = None) -> Iterator[RecordedEvent]:
+        """Yield events in position order, ``after < position < before``."""
+        snapshot = self.snapshot()
+        end = snapshot.next_position if before is None else min(before, snapshot.next_position)
+        return self._finder.between(snapshot, after, end)
+
+    def read_stream(self, stream: str, *, after: int = -1) -> Iterator[RecordedEvent]:
+        """Yield the events of a stream in order, those after revision `after`.
+
+        A stream that does not exist yields nothing.
+        """
+        return self._finder.stream(self.snapshot(), stream, after)
+
+    def event(self, event_id: str) -> RecordedEvent | None:
+        """Return the event with this id, or None."""
+        snapshot = self.snapshot()
+        mask = pc.equal(snapshot.tail["event_id"], event_id)
+        found = snapshot.tail.filter(mask).to_reader()
+        unsealed = next(events_of(found), None)
+        if unsealed is not None:
+            return unsealed
+        maybe = self._ids.holding(event_id, snapshot.segments)
+        if not maybe:
+            return None
+        return next(events_of(self._finder.select(maybe, "event_id = ?", [event_id])), None)
+
+    def subscribe(
+        self,
+        *,
+        after: int = -1,
+        follow: bool = True,
+        poll: float = 0.2,
+        stop: Callable[[], bool] | None = None,
+    ) -> Iterator[RecordedEvent]:
+        """Yield events from a position on: those that are there, then those that come.
+
+        Parameters
+        ----------
+        after
+            Position of the last event that was seen; -1 for none.
+        follow
+            Wait for more at the end; otherwise stop there.
+        poll
+            Seconds between two looks while waiting.
+        stop
+            Asked while waiting; the subscription ends when it says true.
+        """
+        while True:
+            for event in self.read(after=after):
+                yield event
+                after = event.position
+            if not follow or (stop is not None and stop()):
+                return
+            while self.snapshot().next_position <= after + 1:
+                if stop is not None and stop():
+                    return
+                time.sleep(poll)
+
+    def known_ids(self, ids: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
+        """Tell for each event id whether it is in the log."""
+        snapshot = self.snapshot()
+        known = set(snapshot.tail["event_id"].to_pylist())
+        if snapshot.segments:
+            for item in self._ids.holding_any(hashes(ids), snapshot.segments):
+                known.update(segment.read_segment(item, ["event_id"])["event_id"].to_pylist())
+        return pa.array([value in known for value in ids.to_pylist()], pa.bool_())
+
+    # --- maintaining -------------------------------------------------------------------------
+
+    def seal(self) -> int:
+        """Move the tail into Parquet segments; return how many events were sealed."""
+        self._check_writable()
+        return self._maintenance.seal()
+
+    def compact(self, *, grace: float = 3600) -> int:
+        """Merge the small segments of each month; return how many files fewer there are.
+
+        Parameters
+        ----------
+        grace
+            Seconds for which files that are no longer needed are kept for readers.
+        """
+        self._check_writable()
+        return self._maintenance.compact(grace=grace)
+
+    def verify(self, *, full: bool = True) -> VerifyReport:
+        """Check the whole log: chain, digests and, when `full`, every row and number."""
+        with self._reading:
+            return verify(self._layout, self._snapshots, self._open_reader(), full=full)
+
+    def backup(self, target: str | os.PathLike[str]) -> Path:
+        """Copy the log to a folder while it is in use; a later backup copies only what is new.
+
+        The backup is a log itself and can be opened and verified where it lies.
+        """
+        place = Path(target).absolute()
+        return backups.backup(self._layout, place, self._timeout, read_only=self.read_only)
+
+    def info(self) -> LogInfo:
+        """Return the log in numbers."""
+        snapshot = self.snapshot()
+        with self._reading:
+            streams = self._open_reader().count_heads()
+        return describe(self._layout, self._identity, snapshot, streams)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogError(f"the log {self.path} was closed; open it again with esnb.open(path)")
+        if os.getpid() != self._pid:
+            raise LogError("the log was opened before a fork; open it again in this process")
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if self.read_only:
+            raise ReadOnlyLogError(
+                f"{self.path} is open for reading only ({os.strerror(errno.EROFS)} or asked for). "
+                "Open it where it may be written."
+            )

@@ -1,0 +1,237 @@
+"""The session: one locked DuckDB in memory that reads one log.
+
+It may read the log's folder and nothing else, writes to nothing but a temporary
+folder of its own, and none of this can be changed once it is open.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from esnb.errors import DamagedLogError, QueryError
+from esnb.log.snapshot import Segment, Snapshot
+from esnb.query import adhoc, gate, select
+from esnb.query.names import literal
+from esnb.query.table import events_sql
+
+__all__ = ["Session"]
+
+# Each may hold temporary tables of its reader; the newest few are those in use.
+_CURSORS = 4
+_MAX_TEMPORARY = "16GB"
+
+
+class Session:
+    """Answers questions to one log; one DuckDB for all of its snapshots.
+
+    Parameters
+    ----------
+    log_path
+        Folder of the log: the only one that can be read.
+    zone
+        Declared zone (IANA name) of the log, in which DuckDB shows instants and
+        reads texts without a zone.  UTC without one.
+    memory_limit
+        As DuckDB writes it (``"4GB"``); DuckDB's own default without one.
+    """
+
+    def __init__(
+        self, log_path: Path, *, zone: str | None = None, memory_limit: str | None = None
+    ) -> None:
+        self._path = Path(log_path).absolute()
+        self._zone = zone
+        self._memory_limit = memory_limit
+        self._lock = threading.RLock()
+        self._closed = False
+        self._remove: weakref.finalize[[str, bool], Session] | None = None
+        self._locked: duckdb.DuckDBPyConnection | None = None
+        self._unlocked: duckdb.DuckDBPyConnection | None = None
+        self._cursors: OrderedDict[tuple[bool, int, int], duckdb.DuckDBPyConnection] = OrderedDict()
+
+    def close(self) -> None:
+        """Close every cursor and remove the temporary folder.  Relations end with it."""
+        with self._lock:
+            self._closed = True
+            for cursor in (*self._cursors.values(), self._locked, self._unlocked):
+                if cursor is not None:
+                    cursor.close()
+            self._cursors.clear()
+            self._locked = self._unlocked = None
+            if self._remove is not None:
+                self._remove()
+
+    def cursor(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+        """Return the locked cursor on which ``events`` is the log as in `snapshot`.
+
+        One snapshot has one cursor, so that temporary tables and macros made on it
+        (by trusted SQL) are there the next time; relations of it outlive its place
+        in the cache.
+
+        Raises
+        ------
+        DamagedLogError
+            If a file of the log is missing or altered.
+        """
+        return self._cursor(snapshot, locked=True)
+
+    def events(self, snapshot: Snapshot, **filters: Any) -> duckdb.DuckDBPyRelation:
+        """Return events as a relation with the canonical columns, by position.
+
+        Nothing is read before the relation is.
+
+        Parameters
+        ----------
+        **filters
+            See `esnb.query.select.Filters`; they are joined by "and".
+
+        Raises
+        ------
+        QueryError
+            If there is no filter of this name, or its value cannot be one.
+        InstantError
+            If a time has no zone and the log declares none, or is unreadable.
+        DamagedLogError
+            If a file to be read is missing or altered.
+        """
+        chosen = select.Filters.read(filters, self._zone)
+        segments = chosen.prune(snapshot.segments)
+        snapshot.touch(segments)
+        # A cursor of its own: a reader of this relation is not cut off by the next question.
+        cursor = self._connection(locked=True).cursor()
+        try:
+            return chosen.apply(cursor.sql(events_sql(cursor, segments, chosen.tail(snapshot))))
+        except duckdb.Error as error:
+            raise self._unreadable(segments, error) from error
+
+    def sql(
+        self,
+        snapshot: Snapshot,
+        text: str,
+        params: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        allow: Collection[str] = (),
+        unsafe: bool = False,
+    ) -> duckdb.DuckDBPyRelation:
+        """Ask in SQL; the table is ``events``.
+
+        Parameters
+        ----------
+        text
+            One SELECT (or FROM, PIVOT, DESCRIBE, SUMMARIZE, SHOW TABLES).
+        params
+            Values for ``?`` and ``$1`` (a list) or ``$name`` (a mapping).
+        timeout
+            Seconds after which the query is stopped.
+        allow
+            Names of table functions and macros of ours that the text may use.
+        unsafe
+            Skip the gate, on a second connection that may read and write files.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            Lazy when there are neither `params` nor a `timeout`; then an error in the
+            rows comes from DuckDB when the relation is read.
+
+        Raises
+        ------
+        QueryError
+            If the gate refuses the text, DuckDB cannot run it, or it takes too long.
+        DamagedLogError
+            If a file of the log is missing or altered.
+        """
+        if not unsafe:
+            gate.check(self._connection(locked=True), text, allow)
+        # Macros live on the snapshot's cursor.  Without them a cursor of its own is better: a
+        # reader of this relation is then not cut off by the next question.
+        cursor = (
+            self._cursor(snapshot, locked=True)
+            if allow
+            else self._new_cursor(snapshot, locked=not unsafe)
+        )
+        return adhoc.run(cursor, text, params, timeout=timeout, log_path=self._path)
+
+    def _cursor(self, snapshot: Snapshot, *, locked: bool) -> duckdb.DuckDBPyConnection:
+        key = (locked, snapshot.manifest.number, snapshot.next_position)
+        with self._lock:
+            cursor = self._cursors.get(key)
+            if cursor is None:
+                cursor = self._new_cursor(snapshot, locked=locked)
+                self._cursors[key] = cursor
+                while len(self._cursors) > _CURSORS:
+                    self._cursors.popitem(last=False)
+            else:
+                # Each time: the log's policy may be to check always.
+                snapshot.touch(snapshot.segments)
+            self._cursors.move_to_end(key)
+            return cursor
+
+    def _new_cursor(self, snapshot: Snapshot, *, locked: bool) -> duckdb.DuckDBPyConnection:
+        snapshot.touch(snapshot.segments)
+        cursor = self._connection(locked=locked).cursor()
+        try:
+            rows = events_sql(cursor, snapshot.segments, snapshot.tail)
+            cursor.execute(f"create temp view events as {rows}")
+        except duckdb.Error as error:
+            raise self._unreadable(snapshot.segments, error) from error
+        return cursor
+
+    def _connection(self, *, locked: bool) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._closed:
+                raise QueryError("the log is closed; open it again to ask it something")
+            if locked:
+                if self._locked is None:
+                    self._locked = self._open(locked=True)
+                return self._locked
+            if self._unlocked is None:
+                self._unlocked = self._open(locked=False)
+            return self._unlocked
+
+    def _open(self, *, locked: bool) -> duckdb.DuckDBPyConnection:
+        if self._remove is None:
+            folder = tempfile.mkdtemp(prefix="esnb-query-")
+            self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
+            self._temporary = folder
+        connection = duckdb.connect()
+        settings = {
+            "TimeZone": literal(self._zone or "UTC"),
+            "parquet_metadata_cache": "true",
+            "python_enable_replacements": "false",
+            "max_temp_directory_size": literal(_MAX_TEMPORARY),
+            "temp_directory": literal(str(Path(self._temporary, "locked" if locked else "open"))),
+        }
+        if self._memory_limit is not None:
+            settings["memory_limit"] = literal(self._memory_limit)
+        if locked:
+            settings |= {
+                "allowed_directories": f"[{literal(f'{self._path}/')}]",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "allow_community_extensions": "false",
+                "allow_persistent_secrets": "false",
+                "enable_external_access": "false",
+                "lock_configuration": "true",  # the last one
+            }
+        try:
+            for name, value in settings.items():
+                # Global: a plain "set" of some of them would not reach the cursors.
+                connection.execute(f"set global {name}={value}")
+        except duckdb.Error as error:
+            connection.close()
+            raise QueryError(f"DuckDB refuses a setting of the session: {error}") from error
+        return connection
+
+    def _unreadable(self, segments: Sequence[Segment], error: duckdb.Error) -> DamagedLogError:
+        place = segments[0].path.parent if segments else self._path
+        return DamagedLogError(place, f"it cannot be read ({error})")

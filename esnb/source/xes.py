@@ -1,0 +1,372 @@
+"""XES (IEEE 1849), streamed: one event per row, one trace per stream.
+
+An attribute keeps its type: int and float become JSON numbers to the digit, boolean
+true or false, the others text.  A list or container becomes an array of objects with
+one member each; an attribute with attributes of its own becomes
+``{"value": …, "attributes": {…}}``.  The attributes of a trace are columns ``case:KEY`` and
+stand in the data of each of its events (they have no time of their own, so no event
+may be singled out); those of the log stand in the metadata of the first event as ``log:KEY``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from xml.parsers import expat
+
+import pyarrow as pa
+
+from esnb import jsontext
+from esnb.errors import SourceError
+from esnb.source.batch import Batch
+from esnb.source.ledger import Ledger
+from esnb.source.opened import Opened
+from esnb.source.plainxes import Plain
+from esnb.source.roles import Members, Wants
+from esnb.source.xesvalues import BadAttributeError, Node, by_key, joined, node_of, quoted, raw
+
+__all__ = ["Xes"]
+
+_ROWS = 50_000
+_MAX_DEPTH = 64
+_USUAL = ("case:concept:name", "concept:name", "time:timestamp", "org:resource")
+_DECLARATIONS = {"extension", "classifier", "global"}
+
+
+class Xes:
+    """An XES log; no document type and no entities of its own are allowed."""
+
+    unit = "B"
+    schema = None
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self.name = opened.path.name
+        self.size: int | None = opened.size
+        keys = dict.fromkeys(_USUAL)
+        keys.update(dict.fromkeys(self._sample()))
+        self.columns = tuple(keys)
+
+    def read(self, wants: Wants, ledger: Ledger) -> Iterator[Batch]:
+        """Yield the events, in the order of the file."""
+        rows = _Rows(wants, ledger)
+        parser = self._parser()
+        rows.listen(parser)
+        plain = Plain(parser, rows)
+        for _ in self._parsed(parser, plain.feed):
+            if len(rows.lines) >= _ROWS:
+                yield rows.batch(self._opened.consumed)
+        yield rows.batch(self._opened.consumed)
+        if rows.root != "log":
+            raise SourceError(f"{self.name} is no XES file: it begins with <{rows.root}>")
+
+    def _parsed(
+        self, parser: expat.XMLParserType, feed: Callable[[bytes, bool], object]
+    ) -> Iterator[None]:
+        """Feed block after block."""
+        try:
+            for block in self._opened.blocks():
+                feed(block, False)
+                yield
+            feed(b"", True)
+            yield
+        except expat.ExpatError as error:
+            raise SourceError(
+                f"{self.name}, line {error.lineno}: {expat.ErrorString(error.code)}. "
+                "Nothing was imported; the file is damaged or no XML"
+            ) from None
+
+    def _parser(self) -> expat.XMLParserType:
+        parser = expat.ParserCreate()
+
+        def doctype(*_: object) -> None:
+            raise SourceError(
+                f"{self.name}, line {parser.CurrentLineNumber}: a document type (DOCTYPE) is "
+                "refused, because it can fetch files and unfold without end. XES needs none"
+            )
+
+        parser.StartDoctypeDeclHandler = doctype
+        return parser
+
+    def _sample(self) -> Iterator[str]:
+        """Yield the keys in the first two blocks."""
+        keys: dict[str, None] = {}
+        tags: list[str] = []
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            tags.append(tag)
+            key = attributes.get("key")
+            if key is not None and len(tags) == 4 and tags[2] == "event":
+                keys[key] = None
+            elif key is not None and len(tags) == 3 and tags[1] == "trace":
+                keys["case:" + key] = None
+            elif len(tags) > _MAX_DEPTH:
+                raise _too_deep(parser)
+
+        def end(tag: str) -> None:
+            tags.pop()
+
+        parser = self._parser()
+        parser.StartElementHandler, parser.EndElementHandler = start, end
+        for number, _ in enumerate(self._parsed(parser, parser.Parse)):
+            if number == 1:
+                break
+        yield from keys
+
+
+class _Rows:
+    """Turns elements into rows until a batch is taken."""
+
+    def __init__(self, wants: Wants, ledger: Ledger) -> None:
+        self.root = ""
+        self.depth = 0
+        self.lines: list[int] = []
+        self._ledger = ledger
+        self._members = wants.members
+        self._with_rows = wants.rows
+        self._columns: list[tuple[str, list[str | None]]] = [(name, []) for name in wants.columns]
+        self._built: list[tuple[str, list[str]]] = [(name, []) for name in wants.members]
+        self._log_metadata = "metadata" not in wants.members
+        self._metadata: dict[int, str] = {}
+        self._rows: list[Mapping[str, Any]] = []
+        self._names: list[str | None] = []
+        self._numbers: list[int] = []
+        self._log: list[Any] = []
+        self._trace: list[Any] = []
+        self._trace_members: dict[str, Node] | None = None
+        self._trace_name: str | None = None
+        self._trace_texts: dict[str, str] = {}
+        self._events = 0
+
+    def listen(self, parser: expat.XMLParserType) -> None:
+        """Take what `parser` reads: depth 1 is the log, 2 a trace, 3 an event."""
+        depth = 0
+        node = node_of
+        within: list[Any] | None = None
+        event: list[Any] | None = None
+        event_line = trace_line = 0
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            nonlocal depth, event, event_line, trace_line, within
+            depth += 1
+            if depth == 4 and event is not None:
+                event.append(node(tag, attributes))
+            elif depth == 3 and tag == "event" and within is self._trace:
+                event, event_line = [], parser.CurrentLineNumber
+            elif depth == 2:
+                self.depth = 2
+                if tag == "trace":
+                    trace_line = parser.CurrentLineNumber
+                    within = self._trace
+                    within.clear()
+                    self._begin_trace()
+                elif tag == "event":
+                    within = None
+                    self._refuse(parser.CurrentLineNumber, "stands in no trace")
+                elif tag in _DECLARATIONS:
+                    within = None
+                else:
+                    within = self._log
+                    within.append(node(tag, attributes))
+            elif depth == 1:
+                self.root = tag
+                self.depth = 1
+            else:
+                if depth > _MAX_DEPTH:
+                    raise _too_deep(parser)
+                if depth == 3 and within is self._trace:
+                    if self._events:
+                        reason = "this attribute of a trace stands after its events"
+                        self._refuse(parser.CurrentLineNumber, reason, attributes.get("key"))
+                    within.append(node(tag, attributes))
+                    return
+                base, home = (4, event) if event is not None else (3, within)
+                if within is self._log:
+                    base = 2
+                if home is not None:
+                    parent = home[-1]
+                    for _ in range(depth - base - 1):
+                        parent = parent[-1]
+                    parent.append(node(tag, attributes))
+
+        def end(tag: str) -> None:
+            nonlocal depth, event
+            depth -= 1
+            if depth == 2:
+                if event is not None:
+                    self._add(event, event_line)
+                    event = None
+            elif depth == 1:
+                self.depth = 1
+                if tag == "trace" and not self._events:
+                    self._refuse(trace_line, "is a trace without events", self._case())
+
+        parser.StartElementHandler, parser.EndElementHandler = start, end
+
+    def batch(self, done: int) -> Batch:
+        """Return the rows so far, and begin anew."""
+        columns = {name: pa.array(values, pa.string()) for name, values in self._columns}
+        built = {role: pa.array(texts, pa.string()) for role, texts in self._built}
+        if self._metadata:
+            texts = [self._metadata.get(row, "{}") for row in range(len(self.lines))]
+            built["metadata"] = pa.array(texts, pa.string())
+        names, numbers = self._names, self._numbers
+        made = Batch(
+            pa.array(self.lines, pa.int64()),
+            pa.table(columns),
+            built,
+            self._rows,
+            done,
+            lambda row: f"event {numbers[row]} of trace {names[row]!r}",
+        )
+        self.lines, self._rows, self._metadata = [], [], {}
+        self._names, self._numbers = [], []
+        self._columns = [(name, []) for name, _ in self._columns]
+        self._built = [(role, []) for role, _ in self._built]
+        return made
+
+    def add_trace(
+        self, trace: list[Any], events: Sequence[Sequence[Node]], lines: Sequence[int]
+    ) -> None:
+        """Take a whole trace: its attributes, and those of each event with its line."""
+        self._trace[:] = trace
+        self._begin_trace()
+        for event, line in zip(events, lines, strict=True):
+            self._add(event, line)
+
+    def add_alike(
+        self,
+        trace: list[Any],
+        columns: Mapping[str, tuple[str, Sequence[str]]],
+        lines: Sequence[int],
+    ) -> bool:
+        """Take a whole trace of events with the same keys, or nothing where `_add` must look.
+
+        `columns` holds by key the kind of the attribute and its value in each event.
+        """
+        if self._with_rows or self._log:
+            return False
+        self._trace[:] = trace
+        self._begin_trace()
+        count = len(lines)
+        try:
+            own = self._know_trace()
+            texts = [
+                self._texts(role, item, columns, count) for role, item in self._members.items()
+            ]
+        except BadAttributeError:
+            return False
+        for name, values in self._columns:
+            if name in own:
+                values += [own[name][2]] * count
+            else:
+                values += columns[name][1] if name in columns else [None] * count
+        for (_, built), made in zip(self._built, texts, strict=True):
+            built += made
+        self.lines += lines
+        self._names += [self._trace_name] * count
+        self._numbers += range(1, count + 1)
+        self._events = count
+        self._ledger.read += count
+        return True
+
+    def _texts(
+        self,
+        role: str,
+        item: Members,
+        columns: Mapping[str, tuple[str, Sequence[str]]],
+        count: int,
+    ) -> list[str]:
+        """Return the JSON objects of a role for events with the same keys."""
+        without = item.without
+        if item.names is None and columns.keys() <= without:
+            return [self._text(role, item, {})] * count
+        if item.names is not None:
+            columns = {name: columns[name] for name in item.names if name in columns}
+        kept = {key: column for key, column in columns.items() if key not in without}
+        return [
+            self._text(role, item, dict(zip(kept, nodes, strict=True)))
+            for nodes in zip(
+                *([(tag, key, v) for v in values] for key, (tag, values) in kept.items()),
+                strict=True,
+            )
+        ] or [self._text(role, item, {})] * count
+
+    def _know_trace(self) -> dict[str, Node]:
+        """Return the attributes of the trace; worked out at its first event."""
+        if self._trace_members is None:
+            self._trace_members = by_key(self._trace, "case:")
+            name = self._trace_members.get("case:concept:name")
+            self._trace_name = None if name is None else name[2]
+        return self._trace_members
+
+    def _begin_trace(self) -> None:
+        self._trace_members = None
+        self._trace_texts = {}
+        self._events = 0
+
+    def _case(self) -> str | None:
+        for node in self._trace:
+            if node[1] == "concept:name":
+                value: str | None = node[2]
+                return value
+        return None
+
+    def _refuse(self, line: int, reason: str, excerpt: object = None) -> None:
+        self._ledger.read += 1
+        self._ledger.reject(line, None, reason, excerpt)
+
+    def _add(self, event: Sequence[Node], line: int) -> None:
+        self._events += 1
+        self._ledger.read += 1
+        try:
+            trace = self._know_trace()
+            members = by_key(event, "")
+            texts = [self._text(role, item, members) for role, item in self._members.items()]
+            log = self._log_text(members) if self._log and self._log_metadata else None
+            if self._with_rows:
+                self._rows.append(jsontext.parse_object(joined({**members, **trace})))
+        except BadAttributeError as error:
+            key, reason = error.args
+            place = f"event {self._events} of trace {self._case()!r}"
+            self._ledger.reject(line, key, f"{reason} ({place})")
+            return
+        if log is not None:
+            self._metadata[len(self.lines)] = log
+            self._log = []
+        for name, values in self._columns:
+            node = trace.get(name) or members.get(name)
+            values.append(None if node is None else node[2])
+        for (_, built), text in zip(self._built, texts, strict=True):
+            built.append(text)
+        self.lines.append(line)
+        self._names.append(self._trace_name)
+        self._numbers.append(self._events)
+
+    def _log_text(self, members: Mapping[str, Node]) -> str | None:
+        """Return the attributes of the log, unless this event is going to be refused."""
+        if "time:timestamp" not in members or "concept:name" not in members:
+            return None
+        return joined(by_key(self._log, "log:"))
+
+    def _text(self, role: str, item: Members, members: Mapping[str, Node]) -> str:
+        """Return the JSON object of a role; the part of the trace is written once a trace."""
+        trace = self._trace_members or {}
+        if item.names is not None:
+            both = {**members, **trace}
+            return joined({name: both[name] for name in item.names if name in both})
+        without = item.without
+        ending = self._trace_texts.get(role)
+        if ending is None:
+            ending = joined({key: node for key, node in trace.items() if key not in without})
+            self._trace_texts[role] = ending
+        if members.keys() <= without:
+            return ending
+        own = [f"{quoted(k)}:{raw(k, node)}" for k, node in members.items() if k not in without]
+        return "{" + ",".join(own) + ("}" if ending == "{}" else "," + ending[1:])
+
+
+def _too_deep(parser: expat.XMLParserType) -> SourceError:
+    return SourceError(
+        f"line {parser.CurrentLineNumber}: elements are nested more than {_MAX_DEPTH} deep"
+    )

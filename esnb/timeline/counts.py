@@ -1,0 +1,165 @@
+"""How many aggregates there were of each kind, at every tick of a clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import duckdb
+
+from esnb.errors import TimelineError, shown
+from esnb.query.names import quote
+from esnb.timeline.build import Table, one_row
+from esnb.timeline.moment import instant_sql
+
+__all__ = ["Ticks", "counts_sql", "ticks"]
+
+_MAX_TICKS = 100_000
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """`number` instants from `start`, `every` months, days and microseconds apart."""
+
+    start: str
+    every: str
+    number: int
+
+
+def ticks(
+    cursor: duckdb.DuckDBPyConnection,
+    table: Table,
+    every: str | timedelta,
+    start: datetime | None,
+    end: datetime | None,
+) -> Ticks:
+    """Return the ticks of a question, calendar steps taken in the zone of `cursor`.
+
+    Without a `start`, the first tick is the begin of the hour, day, week, month or
+    year (by the size of `every`) of the first event; without an `end`, the last
+    one is the first at or after the last event.
+
+    Raises
+    ------
+    TimelineError
+        If `every` is no positive duration, `start` lies after `end`, or there are
+        more than 100,000 ticks.
+    """
+    months, days, micros, every_sql = _duration(cursor, every)
+    first, last = (None, None) if start is None else (instant_sql(start),) * 2
+    (any_event,) = one_row(
+        cursor,
+        f"SELECT min(t.system_from) IS NOT NULL FROM {table.name} AS t",  # noqa: S608 (our name)
+    )
+    if any_event:
+        unit = _unit(months, days, micros)
+        first = first or (
+            f"(SELECT date_trunc('{unit}', min(t.system_from)) FROM {table.name} AS t)"  # noqa: S608
+        )
+        last = f"(SELECT max(t.system_from) FROM {table.name} AS t)"  # noqa: S608
+    if end is not None:
+        last = instant_sql(end)
+        first = first or last
+    if first is None or last is None:
+        return Ticks("TIMESTAMPTZ '1970-01-01 00:00:00Z'", every_sql, 0)
+    if start is not None and end is not None and start > end:
+        raise TimelineError("start lies after end; swap them")
+    # A month has at least 28 days; a day of 22 hours leaves room for any change of clocks.
+    shortest = ((months * 28) + days) * 22 * 3_600_000_000 + micros
+    number = _number(cursor, first, last, every_sql, shortest, through=end is None)
+    return Ticks(first, every_sql, number)
+
+
+def counts_sql(table: Table, by: str, given: Ticks) -> str:
+    """Return the SELECT of ``at, <by>, count``: every value at every tick, zeros too.
+
+    The population follows from signed changes: a state counts from its begin and
+    no longer from its end; one of no length counts never.
+    """
+    name = quote(by)
+    shown_as = quote(f"{by}_2") if by.casefold() in {"at", "count"} else name
+    return f"""
+WITH ticks AS (
+    SELECT {given.start} + range * {given.every} AS at FROM range({given.number})
+), stood AS (
+    SELECT t.{name} AS kind, t.system_from, t.system_to FROM {table.name} AS t
+    WHERE NOT t.ended AND (t.system_to IS NULL OR t.system_to > t.system_from)
+), kinds AS (
+    SELECT row_number() OVER (ORDER BY k.kind NULLS LAST) AS id, k.kind
+    FROM (SELECT DISTINCT s.kind FROM stood AS s) AS k
+), change AS (
+    SELECT s.kind, s.system_from AS at, 1 AS step FROM stood AS s
+    UNION ALL
+    SELECT s.kind, s.system_to AS at, -1 AS step FROM stood AS s WHERE s.system_to IS NOT NULL
+), level AS (
+    SELECT k.id, c.at,
+        sum(sum(c.step)) OVER (PARTITION BY k.id ORDER BY c.at) AS count
+    FROM change AS c JOIN kinds AS k ON k.kind IS NOT DISTINCT FROM c.kind
+    GROUP BY k.id, c.at
+), grid AS (
+    SELECT t.at, k.id, k.kind FROM ticks AS t CROSS JOIN kinds AS k
+)
+SELECT g.at, g.kind AS {shown_as}, CAST(coalesce(l.count, 0) AS BIGINT) AS count
+FROM grid AS g ASOF LEFT JOIN level AS l ON l.id = g.id AND g.at >= l.at
+ORDER BY g.at, g.id
+""".strip()  # noqa: S608 (identifiers quoted, constants made by us)
+
+
+def _duration(
+    cursor: duckdb.DuckDBPyConnection, every: str | timedelta
+) -> tuple[int, int, int, str]:
+    """Return the months, days and microseconds of `every`, and SQL of it."""
+    try:
+        row = cursor.execute(
+            "SELECT datepart('year', i) * 12 + datepart('month', i), datepart('day', i),"
+            " datepart('hour', i) * 3600000000 + datepart('minute', i) * 60000000"
+            " + datepart('microsecond', i) FROM (SELECT CAST($1 AS INTERVAL) AS i)",
+            [every],
+        ).fetchone()
+    except duckdb.Error:
+        row = None
+    if row is None or row[0] is None:
+        raise TimelineError(
+            f"every={shown(every)} is not a duration; say e.g. '1 day' or '6 hours'"
+        )
+    months, days, micros = map(int, row)
+    if min(months, days, micros) < 0 or max(months, days, micros) == 0:
+        raise TimelineError(f"every={shown(every)} must be longer than nothing; say e.g. '1 day'")
+    sql = f"(to_months({months}) + to_days({days}) + to_microseconds({micros}))"
+    return months, days, micros, sql
+
+
+def _unit(months: int, days: int, micros: int) -> str:
+    if months:
+        return "month" if months % 12 else "year"
+    if days:
+        return "day" if days % 7 else "week"
+    for unit, length in (("hour", 3_600_000_000), ("minute", 60_000_000), ("second", 1_000_000)):
+        if micros >= length:
+            return unit
+    return "microseconds"
+
+
+def _number(
+    cursor: duckdb.DuckDBPyConnection,
+    first: str,
+    last: str,
+    every: str,
+    shortest: int,
+    *,
+    through: bool,
+) -> int:
+    """Return how many ticks there are up to `last`, and one more to go `through` it."""
+    (span,) = one_row(cursor, f"SELECT epoch_us({last}) - epoch_us({first})")
+    enough = min(max(0, span // shortest) + 1, _MAX_TICKS + 1)
+    # `first + i * every` grows with i, so the count of those up to `last` is their number.
+    number, exact = one_row(
+        cursor,
+        f"SELECT count(*) FILTER (t.at <= {last}), count(*) FILTER (t.at = {last})"  # noqa: S608
+        f" FROM (SELECT {first} + range * {every} AS at FROM range({enough})) AS t",
+    )
+    if number > _MAX_TICKS:
+        raise TimelineError(
+            f"that makes more than {_MAX_TICKS:,} ticks; say a longer `every`, or start and end"
+        )
+    return int(number) + (1 if through and not exact else 0)

@@ -1,0 +1,360 @@
+"""The timeline of a category: every state of every aggregate in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from html import escape
+from typing import NamedTuple
+
+import duckdb
+
+from esnb import instants
+from esnb.errors import TimelineError, shown
+from esnb.timeline import blame, counts, diff, merge, valid
+from esnb.timeline.build import Table, interval_sql, one_row
+from esnb.timeline.fold import Mode, ending, inferred
+from esnb.timeline.infer import declared_type, infer
+from esnb.timeline.moment import LATEST, Moment, moment, ordered
+from esnb.timeline.read import Read, Source
+from esnb.timeline.states import as_of_sql, history_sql
+from esnb.timeline.text import literal, unknown
+
+__all__ = ["FieldInfo", "Timeline"]
+
+_COUNTED = ("event_type", "actor")
+
+
+class FieldInfo(NamedTuple):
+    """Where a field of a timeline comes from: its key in the payload, and its DuckDB type."""
+
+    key: str
+    type: str
+
+
+class Timeline:
+    """Every state of every aggregate of a category, and the questions asked of it.
+
+    A state at a time is the fold of the events up to that time.  Within a stream
+    the order is that of the revisions; time never breaks it: an event counts as
+    recorded no earlier than the events before it in its stream.  Intervals are
+    half-open, and a question about an instant includes that instant.
+
+    Parameters
+    ----------
+    source
+        A log with ``snapshot()``, ``session`` and ``zone``.
+    category
+        Whose streams; a category without events answers with empty tables.
+    fold
+        ``"patch"``: each payload is a JSON merge patch (RFC 7396) of the state, so
+        ``null`` removes a field.  ``"snapshot"``: each payload is the whole state.
+    ends
+        Event types that end the aggregate.  It is absent from then on, until a
+        later event creates it anew from nothing.  Their payloads are not folded.
+    fields
+        Keys of the payload to fold: a list of names, or names with DuckDB types,
+        which values must then fit.  All keys with inferred types by default.
+    ignore
+        Keys to leave out, such as those that tell the future.
+
+    Raises
+    ------
+    TimelineError
+        If an argument cannot be one, here; later, if a key named in `fields` or
+        `ignore` is in no payload, or a value does not fit a type given for it.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        category: str,
+        *,
+        fold: Mode = "patch",
+        ends: Iterable[str] = (),
+        fields: Mapping[str, str] | Iterable[str] | None = None,
+        ignore: Iterable[str] = (),
+    ) -> None:
+        if not isinstance(category, str) or not category:
+            raise TimelineError(f"{shown(category)} is not a category; say e.g. 'order'")
+        if fold not in ("patch", "snapshot"):
+            raise TimelineError(f"fold={shown(fold)} is unknown; say 'patch' or 'snapshot'")
+        self._source = source
+        self._category = category
+        self._mode: Mode = fold
+        self._ends = _texts("ends", ends)
+        self._ignore = _texts("ignore", ignore)
+        self._wanted: dict[str, str | None] | None = None
+        if isinstance(fields, Mapping):
+            keys = _texts("fields", fields)
+            self._wanted = {key: declared_type(fields[key]) for key in keys}
+        elif fields is not None:
+            self._wanted = dict.fromkeys(_texts("fields", fields))
+        self._lock = threading.Lock()
+        self._last: Read | None = None
+
+    # --- questions -------------------------------------------------------------------------
+
+    def as_of(self, when: object) -> duckdb.DuckDBPyRelation:
+        """Return the state of every aggregate as the log stood at `when`.
+
+        Parameters
+        ----------
+        when
+            An instant on the system clock (``datetime``, ISO text, pandas
+            ``Timestamp``); or a position, or a recorded event, which stands for its
+            position.  Events at it are included.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            One row per aggregate: ``stream``, the ``revision``, ``position``,
+            ``event_id``, ``event_type``, ``actor`` and ``occurred_on`` of its last
+            event, ``system_from``, ``system_to``, ``next_position``, and the fields.
+
+        Raises
+        ------
+        InstantError
+            If `when` cannot be read, or has no zone and the log declares none.
+        """
+        at = self._moment(when)
+        read = self._read()
+        return read.cursor.sql(as_of_sql(read.table, at))
+
+    def valid_at(self, when: object, as_of: object = None) -> duckdb.DuckDBPyRelation:
+        """Return what was true at `when`, as far as it was known at `as_of`.
+
+        The events known at `as_of` are folded in the order (``occurred_on``,
+        ``position``), up to and including `when`.
+
+        Parameters
+        ----------
+        when
+            An instant on the valid clock; a position or a recorded event stands for
+            the ``occurred_on`` of that event.
+        as_of
+            A moment as in `as_of`; now by default.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            One row per aggregate: the columns of its last event as in `as_of`,
+            ``valid_from``, ``valid_to`` (when the next event known occurred, NULL for
+            none), and the fields.
+        """
+        known = LATEST if as_of is None else self._moment(as_of)
+        read = self._read()
+        at = read.occurred(when, self._source.zone)
+        if read.fold.nested:
+            merge.register_function(read.cursor, read.fold)
+        if self._wanted is not None:
+            _ = read.table  # says by name which value does not fit its type
+        return read.cursor.sql(valid.valid_sql(read.fold, at, known.reached("e")))
+
+    def history(self, stream: str | None = None) -> duckdb.DuckDBPyRelation:
+        """Return every state of `stream`, or of all streams: one row per event.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            The columns of `as_of` and ``ended``, by stream and position.  The row of
+            an event that ended the aggregate has ``ended`` true and no fields.  A
+            state that was replaced at its own instant has ``system_from =
+            system_to``; questions by time don't see it, questions by position do.
+
+        Raises
+        ------
+        TimelineError
+            If there is no such stream.
+        """
+        read = self._read()
+        if stream is not None:
+            read.check_stream(stream)
+        return read.cursor.sql(history_sql(read.table, stream))
+
+    def diff(self, a: object, b: object) -> duckdb.DuckDBPyRelation:
+        """Return what changed from `a` to `b`, and the event that did it.
+
+        Parameters
+        ----------
+        a, b
+            Moments as in `as_of`: two instants, or two positions.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            One row per stream and field: ``stream``, ``change`` (``added``,
+            ``removed`` or ``changed``), ``field``, ``before``, ``after`` (as text),
+            and ``position``, ``event_id``, ``event_type``, ``actor``, ``occurred_on``
+            of the last event in (a, b] since which the field has its final value;
+            for a removed stream, of the one that ended it.  A stream that came or
+            went without any field has one row whose ``field`` is NULL.
+
+        Raises
+        ------
+        TimelineError
+            If `a` lies after `b`, or one is an instant and the other a position.
+        """
+        first, second = self._moment(a), self._moment(b)
+        ordered(first, second)
+        read = self._read()
+        return read.cursor.sql(diff.diff_sql(read.table, first, second))
+
+    def blame(self, stream: str, at: object = None) -> duckdb.DuckDBPyRelation:
+        """Return for each field of `stream` the event that gave it its value.
+
+        Parameters
+        ----------
+        stream
+            One aggregate.
+        at
+            A moment as in `as_of`; now by default.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            ``field``, ``value`` (as text; NULL for a field that an event took away),
+            and ``position``, ``revision``, ``event_id``, ``event_type``, ``actor``,
+            ``occurred_on``, ``recorded_on`` of the event since which the field has
+            held that value without interruption.  Empty when the aggregate did not
+            exist at `at`.
+
+        Raises
+        ------
+        TimelineError
+            If there is no such stream.
+        """
+        moment_at = LATEST if at is None else self._moment(at)
+        read = self._read()
+        read.check_stream(stream)
+        return read.cursor.sql(blame.blame_sql(read.table, stream, moment_at))
+
+    def counts(
+        self,
+        by: str,
+        every: str | timedelta = "1 day",
+        *,
+        start: object = None,
+        end: object = None,
+    ) -> duckdb.DuckDBPyRelation:
+        """Return how many aggregates there were at each tick, by the value of a field.
+
+        Parameters
+        ----------
+        by
+            A field, or ``event_type`` or ``actor`` of the last event.
+        every
+            Distance of the ticks, as DuckDB reads an INTERVAL (``"6 hours"``, ``"1
+            month"``) or a ``timedelta``.  Days and longer are days in the log's zone,
+            whatever its clocks did.
+        start, end
+            First and last instant.  By default from the begin of the first event's
+            day (hour, week, month, year: as `every`) to the first tick that sees the
+            last event.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            ``at``, the field, ``count``: for every tick every value that ever stood,
+            zeros too.  A field called ``at`` or ``count`` has ``_2`` behind it.
+
+        Raises
+        ------
+        TimelineError
+            If there is no such field, `every` is no positive duration, or there
+            would be more than 100,000 ticks.
+        """
+        zone = self._source.zone
+        first = None if start is None else instants.instant(start, declared=zone)
+        last = None if end is None else instants.instant(end, declared=zone)
+        read = self._read()
+        names = {field.name for field in read.fold.fields}
+        if by not in names and by not in _COUNTED:
+            raise unknown("field", by, names)
+        given = counts.ticks(read.cursor, read.table, every, first, last)
+        return read.cursor.sql(counts.counts_sql(read.table, by, given))
+
+    # --- what it is ------------------------------------------------------------------------
+
+    @property
+    def category(self) -> str:
+        """Category whose streams are folded."""
+        return self._category
+
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """Fields by column name, each with its payload key and DuckDB type."""
+        return {field.name: FieldInfo(field.key, field.type) for field in self._read().fold.fields}
+
+    @property
+    def sql(self) -> str:
+        """The SELECT over ``events`` that builds the interval table.
+
+        Nested fields (see docs/timelines.md) come from a table ``nested`` that is
+        merged in Python.
+        """
+        return interval_sql(self._read().fold, "nested")
+
+    def __repr__(self) -> str:
+        ends = f", ends={self._ends!r}" if self._ends else ""
+        return f"Timeline({self._category!r}, fold={self._mode!r}{ends})"
+
+    def _repr_html_(self) -> str:
+        read = self._read()
+        events, streams, alive, first, last = one_row(
+            read.cursor,
+            "SELECT count(*), count(DISTINCT t.stream), count(DISTINCT t.stream)"  # noqa: S608
+            " FILTER (t.next_position IS NULL AND NOT t.ended), min(t.system_from)::VARCHAR,"
+            f" max(t.system_from)::VARCHAR FROM {read.table.name} AS t",
+        )
+        span = f", {escape(first)} to {escape(last)}" if first else ""
+        body = "".join(
+            f"<tr><td>{escape(field.name)}</td><td>{escape(field.key)}</td>"
+            f"<td>{escape(field.type)}</td></tr>"
+            for field in read.fold.fields
+        )
+        return (
+            f"<p><b>{escape(repr(self))}</b><br>{events:,} events, {streams:,} streams, "
+            f"{alive:,} there now{span}</p>"
+            "<table><thead><tr><th>field</th><th>payload key</th><th>type</th></tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+        )
+
+    def built(self) -> tuple[duckdb.DuckDBPyConnection, Table]:
+        """Return the cursor with the interval table as the log is now, and the table."""
+        read = self._read()
+        return read.cursor, read.table
+
+    # --- within the package ----------------------------------------------------------------
+
+    def _read(self) -> Read:
+        """Return the log as it is now; what was read at the same position is kept."""
+        with self._lock:
+            snapshot = self._source.snapshot()
+            last = self._last
+            if last is None or last.next_position != snapshot.next_position:
+                cursor = self._source.session.cursor(snapshot)
+                payloads = infer(
+                    cursor, self._payloads_sql(), fields=self._wanted, ignore=self._ignore
+                )
+                fold = inferred(self._category, self._mode, payloads, self._ends)
+                last = self._last = Read(snapshot.next_position, cursor, fold)
+            return last
+
+    def _payloads_sql(self) -> str:
+        return (
+            "SELECT e.position, e.data FROM events AS e"  # noqa: S608 (constants made by `text`)
+            f" WHERE e.category = {literal(self._category)} AND NOT {ending('e', self._ends)}"
+        )
+
+    def _moment(self, when: object) -> Moment:
+        return moment(when, self._source.zone)
+
+
+def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
+    given = (values,) if isinstance(values, str) else tuple(values)
+    for value in given:
+        if not isinstance(value, str):
+            raise TimelineError(f"{name} must be texts, not {shown(value)}")
+    return tuple(dict.fromkeys(given))

@@ -1,0 +1,1 @@
+"""Notebooks and README run as they stand."""

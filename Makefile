@@ -46,14 +46,14 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	test -x $(BIN)/uv || $(BIN)/python -m pip install -q --require-hashes --no-deps -r $(VENV)/uv.lock
-	$(BIN)/uv pip sync -q -p $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip sync -q -p $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
 
 # The peers stay out of the ordinary environment (one of them is under the AGPL).
 .venv-bench/.ready: $(READY) requirements-bench.lock
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
-	$(BIN)/uv pip sync -q -p .venv-bench/bin/python --require-hashes requirements-bench.lock
+	$(BIN)/uv pip sync -q -p .venv-bench/bin/python --require-hashes --compile-bytecode requirements-bench.lock
 	$(BIN)/uv pip install -q -p .venv-bench/bin/python --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -10,7 +10,15 @@ import pyarrow as pa
 
 from esnb.errors import EventError
 
-__all__ = ["COLUMNS", "EVENT_SCHEMA", "INSTANT", "MAX_PAYLOAD", "category_of", "check_text"]
+__all__ = [
+    "COLUMNS",
+    "EVENT_SCHEMA",
+    "INSTANT",
+    "MAX_PAYLOAD",
+    "NO_EVENTS",
+    "category_of",
+    "check_text",
+]
 
 INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -34,6 +42,8 @@ EVENT_SCHEMA = pa.schema(
     ]
 )
 COLUMNS: tuple[str, ...] = tuple(EVENT_SCHEMA.names)
+# Made from batches: `EVENT_SCHEMA.empty_table()` would import pandas, a third of a cold start.
+NO_EVENTS: pa.Table = pa.Table.from_batches([], EVENT_SCHEMA)
 
 MAX_PAYLOAD = 16 * 1024 * 1024
 # Bytes in UTF-8, after SAFETY: long enough for any name a system gives, short enough for an index.

@@ -17,7 +17,7 @@ from esnb import jsontext
 from esnb.errors import DuplicateEventError
 from esnb.log import files, frames, locks, segment
 from esnb.log.finder import Finder
-from esnb.log.ids import Hashes, IdIndex, hashes
+from esnb.log.ids import Hashes, IdIndex, hashes, present
 from esnb.log.layout import Layout
 from esnb.log.maintain import Maintenance, discard
 from esnb.log.manifest import Manifest
@@ -91,7 +91,8 @@ class Bulk:
         ):
             run = _Run(tail, state, self._snapshots, self._finder, self._ids, self._layout)
             try:
-                run.made, _ = self._maintenance.write_tail(run.before, state.next_position)
+                sealed, _ = self._maintenance.write_tail(run.before, state.next_position)
+                run.begin(sealed)
                 for part in frames.batches(frame):
                     run.write(part, zone, trusted=trusted)
                 run.finish()
@@ -109,10 +110,9 @@ class Bulk:
     def _publish(self, run: _Run) -> None:
         segments = [*run.before.segments, *run.made]
         done = self._maintenance.publish(run.before, segments, run.next, "import", run.made)
-        # From here on the events are there: should the rest fail, the next writer
-        # takes the heads from the segments.
+        # From here on the events are there: should the rest fail, and the heads with it,
+        # the next writer takes them from the segments.
         run.tail.purge(run.before.watermark)
-        run.tail.put_heads(run.heads())
         run.tail.put_state(State(run.next, run.last_recorded_on, done.number))
 
 
@@ -131,6 +131,8 @@ class _Run:
         self.tail = tail
         self.before: Manifest = snapshots.newest_manifest()
         self.made: list[Segment] = []
+        self._earlier: Sequence[Segment] = ()
+        self._sealed = 0
         self.next = state.next_position
         self.last_recorded_on = state.last_recorded_on
         self.appended = 0
@@ -139,11 +141,18 @@ class _Run:
         self._finder = finder
         self._ids = ids
         self._folder = layout.events
-        self._pool = ThreadPoolExecutor(1, "esnb-import")
-        self._storing: Future[None] | None = None
+        self._keys: Hashes = np.empty(0, np.uint64)  # of this run, sorted
+        self._pool = ThreadPoolExecutor(2, "esnb-import")
+        self._storing: list[Future[Segment]] = []
         self._fresh = state.next_position == 0
         self._heads = duckdb.connect(config={"threads": 2})
         self._heads.execute("create table heads(stream varchar, revision bigint, position bigint)")
+
+    def begin(self, sealed: list[Segment]) -> None:
+        """Take over the segments that the tail was sealed into."""
+        self.made = sealed
+        self._sealed = len(sealed)
+        self._earlier = [*self.before.segments, *sealed]
 
     def write(self, part: pa.Table, zone: str | None, *, trusted: bool) -> None:
         """Write one batch as segments that no manifest names yet."""
@@ -154,75 +163,100 @@ class _Run:
         self.duplicates += given - events.num_rows
         if not events.num_rows:
             return
-        events = self._placed(events)
+        # Timsort merges what is sorted already in one pass.
+        self._keys = np.sort(np.concatenate([self._keys, np.sort(keys)]), kind="stable")
+        events, order = self._placed(events)
         newest = pc.max(events["recorded_on"].cast(pa.int64())).as_py()
         self.last_recorded_on = max(self.last_recorded_on, newest)
         # Compressing and syncing need no lock of the interpreter: meanwhile the next batch is read.
-        self._storing = self._pool.submit(self._store, events, keys, self.next)
+        self._stored()
+        self._storing = [
+            self._pool.submit(self._store, events, keys, month, rows)
+            for month, rows in segment.divide(events, order)
+        ]
         self.next += events.num_rows
         self.appended += events.num_rows
 
     def finish(self) -> None:
-        """Wait until every batch is on the disk."""
+        """Note the heads of the streams, and wait until every batch is on the disk."""
+        self.tail.put_heads(self._newest_heads())
         self._stored()
         self._pool.shutdown()
 
     def give_up(self) -> None:
         """Take away what was written."""
-        self._pool.shutdown()
-        discard(self.made)
+        self._pool.shutdown(cancel_futures=True)
+        done = [item for item in self._storing if not item.cancelled() and not item.exception()]
+        discard([*self.made, *(item.result() for item in done)])
 
     def _stored(self) -> None:
-        if self._storing is not None:
-            self._storing.result()
+        self.made += [item.result() for item in self._storing]
+        self._storing = []
 
-    def _store(self, events: pa.Table, keys: Hashes, first: int) -> None:
+    def _store(self, events: pa.Table, keys: Hashes, month: str, rows: segment.Rows) -> Segment:
         with files.storage_errors(self._folder, "importing"):
-            for month, rows in segment.months(events):
-                for item, part in segment.write_month(self._folder, month, rows):
-                    self.made.append(item)
-                    self._ids.add_keys(item, keys[part["position"].to_numpy() - first])
+            item = segment.write(self._folder, month, events.take(pa.array(rows)))
+            self._ids.add_keys(item, keys[rows])
+            return item
 
-    def heads(self) -> Iterator[tuple[str, int, int]]:
+    def _newest_heads(self) -> Iterator[tuple[str, int, int]]:
         """Yield the heads of the streams that grew."""
         result = self._heads.execute("select stream, revision, position from heads")
         while rows := result.fetchmany(10_000):
             yield from rows
 
-    def _placed(self, events: pa.Table) -> pa.Table:
-        """Add position, revision and category."""
-        positions = pa.array(np.arange(self.next, self.next + events.num_rows))
-        frame = pa.table({"stream": events["stream"], "position": positions})
-        heads = self._heads
-        heads.register("frame", frame)
-        if not self._fresh:
-            self._load_heads(frame)
-        revisions = heads.execute(
-            "select coalesce(heads.revision, -1)"
-            " + row_number() over (partition by frame.stream order by frame.position) as revision"
-            " from frame left join heads on frame.stream = heads.stream order by frame.position"
-        ).to_arrow_table()["revision"]
-        heads.execute(
-            "create or replace table heads as"
-            " select stream, max(revision) as revision, max(position) as position from ("
-            "  select * from heads union all"
-            "  select frame.stream, coalesce(heads.revision, -1) + count(*), max(frame.position)"
-            "  from frame left join heads on frame.stream = heads.stream"
-            "  group by frame.stream, heads.revision) group by stream"
-        )
-        category = pc.list_element(pc.split_pattern(events["stream"], "-", max_splits=1), 0)
-        for name, column in (
-            ("position", positions),
-            ("revision", revisions),
-            ("category", category),
-        ):
-            events = events.append_column(name, column)
-        return events.select(COLUMNS).cast(EVENT_SCHEMA)
+    def _placed(self, events: pa.Table) -> tuple[pa.Table, segment.Rows]:
+        """Add position, revision and category; tell the order by stream and revision."""
+        streams = events["stream"].combine_chunks().dictionary_encode()
+        by_name = pc.sort_indices(streams.dictionary).to_numpy()
+        names = streams.dictionary.take(pa.array(by_name))
+        rank = np.empty(len(names), np.int64)
+        rank[by_name] = np.arange(len(names))
+        codes = rank[streams.indices.to_numpy()]
+        order = np.argsort(codes, kind="stable")
+        counts = np.bincount(codes)
+        ends = np.cumsum(counts)
+        before = self._revisions(names)
+        revisions = np.empty(len(codes), np.int64)
+        revisions[order] = np.arange(len(codes)) + np.repeat(before + 1 - ends + counts, counts)
+        positions = np.arange(self.next, self.next + len(codes))
+        self._grow(names, before + counts, positions[order[ends - 1]])
+        categories = pc.list_element(pc.split_pattern(names, "-", max_splits=1), 0)
+        own = {
+            "position": pa.array(positions),
+            "revision": pa.array(revisions),
+            "category": categories.take(pa.array(codes)),
+        }
+        columns = [own[name] if name in own else events[name] for name in COLUMNS]
+        return pa.table(columns, schema=EVENT_SCHEMA), order
 
-    def _load_heads(self, frame: pa.Table) -> None:
+    def _revisions(self, names: pa.Array) -> npt.NDArray[np.int64]:
+        """Return the newest revision of each stream, -1 for a new one."""
+        frame = pa.table({"stream": names, "rank": np.arange(len(names))})
+        self._heads.register("frame", frame)
+        if not self._fresh:
+            self._load_heads()
+        found = self._heads.execute(
+            "select coalesce(revision, -1) as revision"
+            " from frame left join heads on frame.stream = heads.stream order by rank"
+        ).fetchnumpy()
+        return np.asarray(found["revision"], dtype=np.int64)
+
+    def _grow(
+        self, names: pa.Array, revisions: npt.NDArray[Any], positions: npt.NDArray[Any]
+    ) -> None:
+        frame = pa.table({"stream": names, "revision": revisions, "position": positions})
+        self._heads.register("frame", frame)
+        self._heads.execute(
+            "create or replace table heads as"
+            " select * from heads anti join frame on heads.stream = frame.stream"
+            " union all select * from frame"
+        )
+
+    def _load_heads(self) -> None:
         """Fetch from the tail the heads of streams that this import has not met yet."""
         unseen = self._heads.execute(
-            "select distinct stream from frame where stream not in (select stream from heads)"
+            "select stream from frame anti join heads on frame.stream = heads.stream"
         ).fetchall()
         found = [
             (stream, *head) for (stream,) in unseen if (head := self.tail.head(stream)) is not None
@@ -237,12 +271,15 @@ class _Run:
         """Drop rows whose id is known with the same content; refuse other content."""
         keys = hashes(events["event_id"])
         fields = [name for name in _CONTENT if compare_times or name != "occurred_on"]
-        ordered = np.sort(keys)
-        if bool((ordered[1:] == ordered[:-1]).any()):
+        wanted = np.sort(keys)
+        if bool((wanted[1:] == wanted[:-1]).any()):
             fresh = _first_of_twins(events, fields)
             events, keys = events.filter(fresh), keys[fresh]
-        self._stored()
-        suspects = self._ids.holding_any(keys, [*self.before.segments, *self.made])
+            wanted = np.sort(keys)
+        suspects = self._ids.holding_any(wanted, self._earlier)
+        if bool(present(wanted, self._keys).any()):
+            self._stored()
+            suspects += self._ids.holding_any(wanted, self.made[self._sealed :])
         known: dict[str, tuple[Any, ...]] = {}
         for item in suspects:
             held = segment.read_segment(item, ["event_id"])["event_id"]

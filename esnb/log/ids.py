@@ -1,45 +1,71 @@
 """Which event ids are in the sealed part: a small sorted index beside each segment.
 
-An id is known by the low half of its MD5, which DuckDB and Python compute alike;
-a hit is only a hint and is confirmed in the segment.  The files are derived: one
-that is missing or damaged is built again.
+An id is known by a 64-bit key; a hit is only a hint and is confirmed in the segment.
+The files are derived: one that is missing or damaged is built again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from esnb.log import files
+from esnb.log.rawtext import raw_chunks
 from esnb.log.segment import Segment, read_segment
 
-__all__ = ["Hashes", "IdIndex", "hash_of", "hashes"]
+__all__ = ["Hashes", "IdIndex", "hash_of", "hashes", "present"]
 
 Hashes = npt.NDArray[np.uint64]
 _HEADER = 16
+_FORMAT = b"ids 2"
+_ODD = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: its bits are well mixed
+_ALL = 2**64 - 1
 
 
 def hash_of(event_id: str) -> int:
     """Return the 64-bit key of one id."""
-    full = hashlib.md5(event_id.encode(), usedforsecurity=False).digest()
-    return int.from_bytes(full[8:], "little")
+    text = event_id.encode()
+    key = len(text)
+    for start in range(0, len(text), 8):
+        word = int.from_bytes(text[start : start + 8], "little")
+        key = (key ^ word) * _ODD & _ALL
+        key ^= key >> 32
+    return key
 
 
 def hashes(ids: pa.Array | pa.ChunkedArray) -> Hashes:
-    """Return the 64-bit keys of many ids, in their order."""
-    frame = pa.table({"id": ids})
-    with duckdb.connect(config={"threads": 2}) as connection:
-        connection.register("frame", frame)
-        found = connection.execute("select md5_number_lower(id) as key from frame").fetchnumpy()
-    return np.asarray(found["key"], dtype=np.uint64)
+    """Return the 64-bit keys of many ids, in their order: `hash_of`, word by word for all."""
+    chunks = [_hashes(held, ends) for held, ends in raw_chunks(ids)]
+    return np.concatenate([np.empty(0, np.uint64), *chunks])
+
+
+def _hashes(held: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> Hashes:
+    # Eight bytes more, so that a word can be read at the start of every last one.
+    padded = np.concatenate([held, np.zeros(8, np.uint8)])
+    words = np.ndarray(len(held) + 1, "<u8", buffer=padded, strides=(1,))
+    lengths, starts = np.diff(ends), ends[:-1]
+    keys: Hashes = lengths.astype(np.uint64)
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    for at in range(0, longest, 8):
+        if at + 8 <= shortest:
+            keys = _mixed(keys, words[starts + at])
+            continue
+        left = np.clip(lengths - at, 0, 8)
+        rows = np.flatnonzero(left)
+        unused = ((8 - left[rows]) * 8).astype(np.uint64)
+        keys[rows] = _mixed(keys[rows], words[starts[rows] + at] << unused >> unused)
+    return keys
+
+
+def _mixed(keys: Hashes, words: Hashes) -> Hashes:
+    keys = (keys ^ words) * np.uint64(_ODD)
+    return keys ^ (keys >> np.uint64(32))
 
 
 class IdIndex:
@@ -55,16 +81,15 @@ class IdIndex:
         self._folder = folder
         self._loaded: dict[str, Hashes] = {}
 
-    def add(self, segment: Segment, ids: pa.Array | pa.ChunkedArray) -> None:
-        """Index the ids of a segment."""
-        self.add_keys(segment, hashes(ids))
+    def add(self, segment: Segment, ids: pa.Array | pa.ChunkedArray) -> Hashes:
+        """Index the ids of a segment; return their keys, sorted."""
+        return self.add_keys(segment, hashes(ids))
 
-    def add_keys(self, segment: Segment, keys: Hashes) -> None:
-        """Index a segment by the keys of its ids, in any order."""
+    def add_keys(self, segment: Segment, keys: Hashes) -> Hashes:
+        """Index a segment by the keys of its ids, in any order; return them sorted."""
         keys = np.sort(keys)
-        self._loaded[segment.sha256] = keys
-        # Derived: a full or read-only disk costs time later, nothing else.
-        with suppress(OSError):
+        # Derived: a full or read-only disk costs memory and time later, nothing else.
+        try:
             self._folder.mkdir(parents=True, exist_ok=True)
             unfinished = files.temporary(self._folder)
             try:
@@ -74,6 +99,9 @@ class IdIndex:
                 unfinished.rename(self._path(segment))
             finally:
                 unfinished.unlink(missing_ok=True)
+        except OSError:
+            self._loaded[segment.sha256] = keys
+        return keys
 
     def holding(self, event_id: str, segments: Sequence[Segment]) -> list[Segment]:
         """Return the segments that may hold an id (one in 2**64 is a false alarm)."""
@@ -89,7 +117,7 @@ class IdIndex:
     def holding_any(self, keys: Hashes, segments: Sequence[Segment]) -> list[Segment]:
         """Return the segments that may hold any of the ids with these keys."""
         wanted = np.sort(keys) if segments else keys
-        return [s for s in segments if bool(_present(wanted, self._keys(s)).any())]
+        return [s for s in segments if bool(present(wanted, self._keys(s)).any())]
 
     def keep(self, segments: Sequence[Segment]) -> None:
         """Drop the index files of segments that are no more."""
@@ -106,8 +134,7 @@ class IdIndex:
         if keys is None:
             keys = _load(self._path(segment), segment)
             if keys is None:
-                self.add(segment, read_segment(segment, ["event_id"])["event_id"])
-                return self._loaded[segment.sha256]
+                keys = self.add(segment, read_segment(segment, ["event_id"])["event_id"])
             self._loaded[segment.sha256] = keys
         return keys
 
@@ -117,7 +144,7 @@ class IdIndex:
 
 def _header(segment: Segment, body: bytes) -> bytes:
     """Return what tells that a file is whole, and the index of this very segment."""
-    bound = zlib.crc32(body, zlib.crc32(segment.sha256.encode()))
+    bound = zlib.crc32(body, zlib.crc32(_FORMAT + segment.sha256.encode()))
     return bound.to_bytes(8, "little") + (len(body) // 8).to_bytes(8, "little")
 
 
@@ -132,7 +159,7 @@ def _load(path: Path, segment: Segment) -> Hashes | None:
     return np.frombuffer(body, dtype=np.uint64)
 
 
-def _present(wanted: Hashes, keys: Hashes) -> npt.NDArray[np.bool_]:
+def present(wanted: Hashes, keys: Hashes) -> npt.NDArray[np.bool_]:
     """Tell for each sorted `wanted` whether it is among the sorted `keys`."""
     if not len(keys):
         return np.zeros(len(wanted), dtype=np.bool_)

@@ -90,10 +90,11 @@ class Maintenance:
     def _write(self, rows: pa.Table) -> list[Segment]:
         made = []
         with files.storage_errors(self._layout.events, "sealing"):
-            for month, whole in segment.months(rows):
-                for item, part in segment.write_month(self._layout.events, month, whole):
-                    made.append(item)
-                    self._ids.add(item, part["event_id"])
+            for month, chosen in segment.divide(rows):
+                part = rows.take(pa.array(chosen))
+                item = segment.write(self._layout.events, month, part)
+                made.append(item)
+                self._ids.add(item, part["event_id"])
         return made
 
     def compact(self, *, wait: bool = True, everything: bool = True, grace: float = 3600) -> int:

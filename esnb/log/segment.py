@@ -1,19 +1,21 @@
 """Sealed segments: immutable Parquet files, sorted by stream and revision.
 
-The choices (20,480 rows a group, zstd 3, Bloom filters by pyarrow, page
+The choices (20,480 rows a group, zstd, Bloom filters by pyarrow, page
 checksums) are the measured ones of docs/architecture.md.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,13 +25,18 @@ from esnb.errors import DamagedLogError
 from esnb.log import files
 from esnb.schema import COLUMNS, EVENT_SCHEMA
 
-__all__ = ["MAX_ROWS", "Segment", "months", "read_segment", "write_month"]
+__all__ = ["MAX_ROWS", "Rows", "Segment", "divide", "read_segment", "write"]
+
+Rows = npt.NDArray[np.intp]
 
 MAX_ROWS = 1_000_000
 _GROUP_ROWS = 20_480
 _FULL_MONTH = 10_000
 _MANY_CATEGORIES = 256
 _BLOOM = ("event_id", "stream", "correlation_id", "causation_id")
+# Ids are noise that no level makes smaller.
+_LEVELS = {name: 1 if name in _BLOOM else 3 for name in COLUMNS}
+_LEVELS["tags.list.element"] = _LEVELS.pop("tags")
 _ENCODING = {
     "position": "DELTA_BINARY_PACKED",
     "revision": "DELTA_BINARY_PACKED",
@@ -93,46 +100,58 @@ class Segment:
         )
 
 
-def months(events: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Split events by the month (UTC) in which they were recorded.
+def divide(events: pa.Table, order: Rows | None = None) -> list[tuple[str, Rows]]:
+    """Divide events into segments: by the month (UTC) in which they were recorded.
 
     Sparse months share a part, named after the first of them: a history of
     decades must not become hundreds of files with a handful of rows.
+
+    Parameters
+    ----------
+    order
+        The rows by stream and revision, where the caller knows them.
+
+    Returns
+    -------
+    list of (str, array)
+        The name of the month and the rows, by stream and revision; at most MAX_ROWS.
     """
-    at = events["recorded_on"]
-    month = pc.add(pc.multiply(pc.year(at), 12), pc.subtract(pc.month(at), 1))
-    counts = sorted((item["values"], item["counts"]) for item in pc.value_counts(month).to_pylist())
+    if order is None:
+        keys = [("stream", "ascending"), ("revision", "ascending")]
+        order = pc.sort_indices(events, sort_keys=keys).to_numpy().astype(np.intp)
+    month = _month_numbers(events["recorded_on"])
     parts: list[list[int]] = []
     rows = _FULL_MONTH
-    for number, count in counts:
+    for number, count in zip(*np.unique(month, return_counts=True), strict=True):
         if rows >= _FULL_MONTH:
             parts.append([])
             rows = 0
-        parts[-1].append(number)
-        rows += count
+        parts[-1].append(int(number))
+        rows += int(count)
+    month = month[order]
+    found = []
     for numbers in parts:
         name = f"{numbers[0] // 12:04d}-{numbers[0] % 12 + 1:02d}"
-        whole = len(parts) == 1
-        yield name, events if whole else events.filter(pc.is_in(month, pa.array(numbers)))
+        inside = order if len(parts) == 1 else order[_among(month, numbers)]
+        pieces = -(-len(inside) // MAX_ROWS)
+        found += [(name, piece) for piece in np.array_split(inside, pieces)]
+    return found
 
 
-def write_month(folder: Path, month: str, events: pa.Table) -> Iterator[tuple[Segment, pa.Table]]:
-    """Write the events of one month as synced segments of at most MAX_ROWS rows.
+def _month_numbers(at: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Return years times 12 plus months from 0."""
+    number = pc.add(pc.multiply(pc.year(at), 12), pc.subtract(pc.month(at), 1))
+    return np.asarray(number.to_numpy())
 
-    Yields each segment with the events in it.
-    """
+
+def _among(month: npt.NDArray[np.int64], numbers: list[int]) -> npt.NDArray[np.bool_]:
+    # The months of a part follow each other among those that occur.
+    return (month >= numbers[0]) & (month <= numbers[-1])
+
+
+def write(folder: Path, month: str, events: pa.Table) -> Segment:
+    """Write events, by stream and revision, as one synced segment."""
     events = events.select(COLUMNS).cast(EVENT_SCHEMA)
-    events = events.take(
-        pc.sort_indices(events, sort_keys=[("stream", "ascending"), ("revision", "ascending")])
-    )
-    pieces = -(-events.num_rows // MAX_ROWS)
-    size = -(-events.num_rows // pieces)
-    for start in range(0, events.num_rows, size):
-        part = events.slice(start, size)
-        yield _write(folder, month, part), part
-
-
-def _write(folder: Path, month: str, events: pa.Table) -> Segment:
     place = folder / f"recorded_month={month}"
     if not place.is_dir():
         with suppress(FileExistsError):
@@ -140,21 +159,23 @@ def _write(folder: Path, month: str, events: pa.Table) -> Segment:
         files.sync_folder(folder)
     unfinished = files.temporary(place)
     try:
-        pq.write_table(
-            events,
-            unfinished,
-            row_group_size=_GROUP_ROWS,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=["category", "event_type", "schema_version", "actor"],
-            column_encoding=_ENCODING,
-            write_page_checksum=True,
-            write_page_index=True,
-            bloom_filter_options={
-                name: {"ndv": min(_GROUP_ROWS, events.num_rows), "fpp": 0.01} for name in _BLOOM
-            },
-            store_schema=False,
-        )
+        # A file of our own: a failed writer of pyarrow holds its file open for a while.
+        with pa.OSFile(str(unfinished), "wb") as file:
+            pq.write_table(
+                events,
+                file,
+                row_group_size=_GROUP_ROWS,
+                compression="zstd",
+                compression_level=_LEVELS,
+                use_dictionary=["category", "event_type", "schema_version", "actor"],
+                column_encoding=_ENCODING,
+                write_page_checksum=True,
+                write_page_index=True,
+                bloom_filter_options={
+                    name: {"ndv": min(_GROUP_ROWS, events.num_rows), "fpp": 0.01} for name in _BLOOM
+                },
+                store_schema=False,
+            )
         sha256 = files.digest(unfinished)
         files.sync_file(unfinished)
         positions = pc.min_max(events["position"]).as_py()

@@ -14,7 +14,7 @@ from esnb.log.manifest import Manifest
 from esnb.log.segment import Segment
 from esnb.log.tail import Tail, table
 from esnb.log.verified import Verified
-from esnb.schema import EVENT_SCHEMA
+from esnb.schema import NO_EVENTS
 
 __all__ = ["Segment", "Snapshot", "Snapshots"]
 
@@ -69,7 +69,7 @@ class Snapshots:
         self.verified = verified
         self._manifest: Manifest | None = None
         self._start = 0
-        self._rows: pa.Table = EVENT_SCHEMA.empty_table()
+        self._rows: pa.Table = NO_EVENTS
         self._last: Snapshot | None = None
 
     def newest_manifest(self) -> Manifest:
@@ -109,7 +109,7 @@ class Snapshots:
         """Return rows start to end, or None when some are not there (sealed meanwhile, or lost)."""
         held_end = self._start + self._rows.num_rows
         if not self._start <= start <= held_end <= end:
-            self._start, self._rows = start, EVENT_SCHEMA.empty_table()
+            self._start, self._rows = start, NO_EVENTS
             held_end = start
         fresh = tail.rows(held_end, end)
         if len(fresh) != end - held_end:

@@ -27,7 +27,7 @@ from esnb.errors import DamagedLogError, LogBusyError, ReadOnlyLogError, Storage
 from esnb.event import RecordedEvent
 from esnb.log import wal
 from esnb.log.files import storage_errors, sync_folder
-from esnb.schema import EVENT_SCHEMA, category_of
+from esnb.schema import EVENT_SCHEMA, NO_EVENTS, category_of
 
 __all__ = ["Head", "Row", "State", "Tail", "recorded", "table"]
 
@@ -113,7 +113,7 @@ def recorded(row: Row) -> RecordedEvent:
 def table(rows: Sequence[Row]) -> pa.Table:
     """Return rows as a table of EVENT_SCHEMA."""
     if not rows:
-        return EVENT_SCHEMA.empty_table()
+        return NO_EVENTS
     columns: dict[str, Any] = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
     columns["category"] = [category_of(stream) for stream in columns["stream"]]
     columns["tags"] = [orjson.loads(tags) if tags != "[]" else [] for tags in columns["tags"]]

@@ -28,6 +28,8 @@ from esnb.schema import MAX_PAYLOAD
 __all__ = ["MAX_DEPTH", "canonical", "check_object", "freeze", "parse", "parse_object"]
 
 MAX_DEPTH = 64
+# A decimal of up to 15 digits is the shortest text of its own float (IEEE 754); with its point.
+_EXACT = 16
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 
 
@@ -150,6 +152,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> FrozenDict:
 
 def _float(text: str) -> float | Decimal:
     number = float(text)
+    if len(text) <= _EXACT and "e" not in text and "E" not in text:
+        return number  # so few digits survive the way there and back
     if not math.isfinite(number):
         raise JsonError(f"the number {text[:40]} is out of range")
     exact = Decimal(text)

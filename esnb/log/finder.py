@@ -69,11 +69,11 @@ class Finder:
             self._connection = None
 
     def by_id(self, tail: Tail, event_id: str) -> RecordedEvent | None:
-        """Return the event with this id, sealed or not."""
+        """Return the event with this id, sealed or not, within a transaction of the writer."""
         row = tail.by_id(event_id)
         if row is not None:
             return recorded(row)
-        segments = self._snapshots.newest_manifest().segments
+        segments = self._snapshots.known_manifest().segments
         maybe = self._ids.holding(event_id, segments) if segments else []
         if not maybe:
             return None

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,14 @@ class Layout:
 
     def manifest(self, number: int) -> Path:
         return self.manifests / f"{number:012d}.json"
+
+    def has_manifest(self, number: int) -> bool:
+        """Tell whether there is a manifest of this number; asked at every append, hence lean."""
+        return os.path.exists(f"{self._manifest_folder}{number:012d}.json")
+
+    @cached_property
+    def _manifest_folder(self) -> str:
+        return f"{self.manifests}{os.sep}"
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,40 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from esnb.errors import LogBusyError, LogError
-from esnb.log.files import storage_errors
+from esnb.log.files import refused
 
-__all__ = ["held", "refuse_network", "try_held"]
+__all__ = ["Lock", "held", "refuse_network", "try_held"]
 
 # flock and SQLite's WAL need one kernel that sees every lock; these share files between several.
 _NETWORK = {"9p", "afs", "cifs", "fuse.sshfs", "ncpfs", "nfs", "nfs4", "smb2", "smb3", "smbfs"}
 _PAUSE = 0.002
+
+
+class Lock:
+    """A lock file that stays open between its uses, for a lock that is taken often.
+
+    One thread at a time may use it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+
+    def take(self, timeout: float) -> None:
+        """Wait for the lock, at most `timeout` seconds."""
+        if self._handle is None:
+            self._handle = _open(self._path)
+        _lock(self._handle, self._path, timeout)
+
+    def give_back(self) -> None:
+        """Let the next one have it.  Said and not left to closing: a fork may hold a copy."""
+        if self._handle is not None:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 @contextmanager
@@ -41,14 +68,20 @@ def try_held(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    with storage_errors(path, "opening the lock"):
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    handle = _open(path)
     try:
         yield handle
     finally:
         # Closing gives the lock back, also when it reports an error; nothing was written.
         with suppress(OSError):
             os.close(handle)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise refused(path, "opening the lock", error) from error
 
 
 def _lock(handle: int, path: Path, timeout: float) -> None:

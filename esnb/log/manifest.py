@@ -71,12 +71,10 @@ def _parse(layout: Layout, path: Path, content: bytes) -> Manifest:
 def newest(layout: Layout, known: Manifest | None = None) -> Manifest:
     """Return the newest manifest; `known` saves reading it again."""
     if known is not None:
-        if not layout.manifest(known.number + 1).exists():
-            return known
-        number = known.number + 1
-        while layout.manifest(number + 1).exists():
+        number = known.number
+        while layout.has_manifest(number + 1):
             number += 1
-        return read(layout, number)
+        return known if number == known.number else read(layout, number)
     found = numbers(layout)
     return read(layout, found[-1]) if found else EMPTY
 

@@ -77,6 +77,10 @@ class Snapshots:
         self._manifest = manifests.newest(self._layout, self._manifest)
         return self._manifest
 
+    def known_manifest(self) -> Manifest:
+        """Return the newest manifest that was seen, without looking for a newer one."""
+        return self._manifest or self.newest_manifest()
+
     def take(self, tail: Tail) -> Snapshot:
         """Return the log as it stands now."""
         for _ in range(_TRIES):

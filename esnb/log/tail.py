@@ -15,7 +15,6 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -370,17 +369,14 @@ class Tail:
             finally:
                 target.close()
 
-    @contextmanager
-    def errors(self, doing: str) -> Iterator[None]:
+    def errors(self, doing: str) -> _Errors:
         """Turn SQLite's errors into ours, naming the file."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._refused(doing, error) from error
-        except UnicodeDecodeError as error:
-            raise DamagedLogError(self.path, "it holds bytes that are no text") from error
+        return _Errors(self, doing)
 
-    def _refused(self, doing: str, error: sqlite3.Error) -> Exception:
+    def refused(self, doing: str, error: sqlite3.Error | UnicodeDecodeError) -> Exception:
+        """Return our error for one of SQLite."""
+        if isinstance(error, UnicodeDecodeError):
+            return DamagedLogError(self.path, "it holds bytes that are no text")
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         text = str(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -393,3 +389,20 @@ class Tail:
                 path=self.path,
             )
         return DamagedLogError(self.path, f"{doing} failed ({text})")
+
+
+class _Errors:
+    """The block of `Tail.errors`: a dozen of them make an append, so no generator."""
+
+    __slots__ = ("_doing", "_tail")
+
+    def __init__(self, tail: Tail, doing: str) -> None:
+        self._tail = tail
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError):
+            raise self._tail.refused(self._doing, error) from error

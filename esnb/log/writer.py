@@ -118,10 +118,15 @@ class Writer:
         self._queue: list[_Request] = []
         self._queue_lock = threading.Lock()
         self._leader = threading.RLock()
+        self._lock = locks.Lock(layout.writer_lock)
         self._batch: State | None = None
 
     def close(self) -> None:
-        """Close the connection; the next append opens one again."""
+        """Close the connection and the lock; the next append opens them again."""
+        self._disconnect()
+        self._lock.close()
+
+    def _disconnect(self) -> None:
         if self._tail is not None:
             self._tail.close()
             self._tail = None
@@ -165,28 +170,31 @@ class Writer:
 
         `written` names the events at stake should the commit fail half-way.
         """
-        with self._leader, locks.held(self._layout.writer_lock, self._timeout):
-            tail = self._tail_open()
+        with self._leader:
+            self._lock.take(self._timeout)
             try:
-                tail.begin()
-                state = self._caught_up(tail, tail.state())
-                yield tail, state
-            except BaseException:
-                self._abandon(tail)
-                raise
-            try:
-                tail.commit()
-                tail.sync_name()
-            except EsnbError as error:
-                # The transaction may be on the disk or not: only a new connection can tell.
-                self.close()
-                raise CommitUncertain(written, str(error)) from error
+                tail = self._tail_open()
+                try:
+                    tail.begin()
+                    yield tail, self._caught_up(tail, tail.state())
+                except BaseException:
+                    self._abandon(tail)
+                    raise
+                try:
+                    tail.commit()
+                    tail.sync_name()
+                except EsnbError as error:
+                    # The transaction may be on the disk or not: only a new connection can tell.
+                    self._disconnect()
+                    raise CommitUncertain(written, str(error)) from error
+            finally:
+                self._lock.give_back()
 
     def _abandon(self, tail: Tail) -> None:
         try:
             tail.rollback()
         except EsnbError:
-            self.close()
+            self._disconnect()
 
     def _tail_open(self) -> Tail:
         if self._tail is None:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from esnb import jsontext
+from esnb.log.ids import Hashes, hashes
+from esnb.log.rawtext import raw_chunks
 from esnb.schema import EVENT_SCHEMA
 from esnb.source.ledger import Ledger
 
@@ -71,6 +74,8 @@ class Store:
         self._folder = folder
         self._held: list[Any] = []
         self._size = 0
+        self._keys: list[Hashes] = []  # of the contents, 64 bits each
+        self._spilled = False
         self._opened: duckdb.DuckDBPyConnection | None = None
 
     @property
@@ -92,11 +97,7 @@ class Store:
         )
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
-            "create macro as_uuid(h) as"
-            " (substr(h, 1, 12) || '8' || substr(h, 14, 3) || 'a' || substr(h, 18, 15))::uuid"
-        )
-        connection.execute(
-            "create table staged (row bigint, line bigint, event_id varchar, content uuid,"
+            "create table staged (row bigint, line bigint, event_id varchar, content varchar,"
             " stream varchar, event_type varchar, schema_version integer,"
             " occurred_on timestamptz, recorded_on timestamptz, actor varchar,"
             " correlation_id varchar, causation_id varchar, tags varchar[], data varchar,"
@@ -117,11 +118,17 @@ class Store:
         rows = pa.array(range(self.rows, self.rows + count), pa.int64())
         self.rows += count
         self._watch(part["recorded_on"])
-        self._held.append(part.append_column("row", rows))
+        part = part.append_column("row", rows)
+        if not self._ids:
+            part = self._with_content(part)
+            self._keys.append(hashes(part["content"]))
+        self._held.append(part)
         self._size += part.nbytes
         if self._size > _HOLD:
-            if self._opened is None:
+            if not self._spilled:
+                self.close()
                 self._opened = self._connect(str(self._folder / "rows.duckdb"))
+                self._spilled = True
             self._insert()
 
     def _insert(self) -> None:
@@ -151,16 +158,34 @@ class Store:
             for name in _FIELDS
         ]
         order = '"order"' if "order" in names else "null"
-        event_id = "event_id" if self._ids else "null"
-        # Text fields hold no NUL, nor does JSON text: joined by NUL, no two events give one text.
-        parts = [given if name in names else absent for name, (given, absent) in _CONTENT.items()]
-        content = "null" if self._ids else f"as_uuid(sha256(concat_ws(chr(0), {', '.join(parts)})))"
+        event_id, content = ("event_id", "null") if self._ids else ("null", "content")
         return (
             f"select row, line, {event_id} as event_id, {content} as content, {kept},"  # noqa: S608
             f" try_cast({order} as decimal(38,10)) as sequence, {order} as sequence_text"
-            f' from (select row, line, {event_id} as event_id, {order} as "order",'
-            f" {', '.join(fields)} from part)"
+            f" from (select row, line, {event_id} as event_id, {content} as content,"
+            f' {order} as "order", {", ".join(fields)} from part)'
         )
+
+    def _with_content(self, part: Any) -> Any:
+        """Add what stands for the content of each row: a UUID of version 8 (RFC 9562) as text.
+
+        It is made while more is read, of 120 bits of SHA-256.
+        """
+        names = set(part.column_names)
+        fields = [
+            f"coalesce({name}, {_DEFAULTS[name]}) as {name}" if name in _DEFAULTS else name
+            for name in _FIELDS
+            if name in names
+        ]
+        # Text fields hold no NUL, nor does JSON text: joined by NUL, no two events give one text.
+        texts = [given if name in names else absent for name, (given, absent) in _CONTENT.items()]
+        self._db.register("part", part)
+        made = self._db.execute(
+            f"select sha256(concat_ws(chr(0), {', '.join(texts)})) as content"  # noqa: S608
+            f" from (select {', '.join(fields)} from part)"
+        ).to_arrow_table()["content"]
+        self._db.unregister("part")
+        return part.append_column("content", _uuids(made))
 
     def refuse_twins(self, ledger: Ledger) -> int:
         """Refuse rows whose id another row gave to other content; return how many repeat one.
@@ -205,20 +230,46 @@ class Store:
         Within a stream the order is the source's own; streams are laid side by side by
         the latest recorded_on seen so far in each, then by row.
         """
-        part = None
-        if self._opened is None and self._held:
-            # Only what decides ids and places goes through DuckDB; the rows follow in Arrow.
-            part = self._release()
+        if self._held and not self._spilled:
+            yield from self._placed(self._release())
+            return
+        self._insert()
+        event_id, source = "event_id", "staged"
+        if not self._ids:
+            event_id, source = "coalesce(other, content)", "staged left join others using (row)"
+            self._db.register("others", self._others(None))
+        source, order = self._order(source)
+        sql = f"select {event_id} as event_id, {', '.join(_FIELDS)} from {source} order by {order}"  # noqa: S608
+        schema = pa.schema([EVENT_SCHEMA.field(name) for name in ("event_id", *_FIELDS)])
+        for batch in self._db.execute(sql).to_arrow_reader(_BATCH):
+            yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
+
+    def _placed(self, part: Any) -> Iterator[pa.RecordBatch]:
+        """Yield the events of a source that fits into memory: only what orders them moves."""
+        rows: Any = None
+        if self._ordered:
             self._db.execute("drop table staged")
             self._db.register("part", part)
-            self._db.execute(f"create table staged as {self._select(part, 'stream, recorded_on')}")
-        else:
-            self._insert()
-        event_id = "event_id"
-        source = "staged"
+            self._db.execute(f"create view staged as {self._select(part, 'stream, recorded_on')}")
+            source, order = self._order("staged")
+            placed = self._db.execute(f"select row from {source} order by {order}")  # noqa: S608
+            rows = placed.to_arrow_table()["row"]
+        elif not self._in_order:
+            keys = [("recorded_on", "ascending"), ("row", "ascending")]
+            rows = pc.sort_indices(part, sort_keys=keys)
+        ids = part["event_id"] if self._ids else part["content"]
         if not self._ids:
-            event_id, source = self._content_ids()
-        order = "row"
+            others = self._others(part)
+            mask = np.zeros(part.num_rows, np.bool_)
+            mask[others["row"].to_numpy()] = True
+            ids = pc.replace_with_mask(ids.combine_chunks(), mask, others["other"].combine_chunks())
+        fields = [name for name in _FIELDS if name in part.column_names]
+        part = part.select(fields).combine_chunks()
+        part = part.append_column("event_id", ids)
+        yield from (part if rows is None else part.take(rows)).to_batches(max_chunksize=_BATCH)
+
+    def _order(self, source: str) -> tuple[str, str]:
+        """Return what to read rows from, and what to order them by."""
         if self._ordered:
             self._db.execute(
                 "create table places as select row, max(recorded_on) over w as latest,"
@@ -226,22 +277,8 @@ class Store:
                 " window w as (partition by stream order by sequence nulls last, sequence_text,"
                 " row rows between unbounded preceding and current row)"
             )
-            source += " join places using (row)"
-            order = "latest, last, place"
-        elif not self._in_order:
-            order = "recorded_on, row"
-        if part is not None:
-            sql = f"select row, {event_id} as event_id from {source} order by {order}"  # noqa: S608
-            placed = self._db.execute(sql).to_arrow_table()
-            fields = [name for name in _FIELDS if name in part.column_names]
-            rows = part.select(fields).combine_chunks().take(placed["row"])
-            rows = rows.append_column("event_id", placed["event_id"])
-            yield from rows.to_batches(max_chunksize=_BATCH)
-            return
-        sql = f"select {event_id} as event_id, {', '.join(_FIELDS)} from {source} order by {order}"  # noqa: S608
-        schema = pa.schema([EVENT_SCHEMA.field(name) for name in ("event_id", *_FIELDS)])
-        for batch in self._db.execute(sql).to_arrow_reader(_BATCH):
-            yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
+            return f"{source} join places using (row)", "latest, last, place"
+        return source, "row" if self._in_order else "recorded_on, row"
 
     def _watch(self, recorded: Any) -> None:
         """Notice whether rows come in order of time, which spares the sort."""
@@ -253,22 +290,43 @@ class Store:
         self._in_order = not falls and not early
         self._latest = number[len(number) - 1].as_py()
 
-    def _content_ids(self) -> tuple[str, str]:
-        """Return the SQL of event ids made from content, with a counter among the like.
+    def _others(self, part: Any) -> Any:
+        """Return the ids of rows that are not the first of their content: each has its number.
 
-        The id is a UUID of version 8 (RFC 9562): 120 bits of SHA-256.
+        Table of ``row`` and ``other``, by row.  `part` has all rows where they are in memory.
         """
-        self._db.execute(
-            "create table likes as select row, as_uuid(sha256(content || '/' || nth)) as other from"
-            " (select row, content,"
-            " row_number() over (partition by content order by row) - 1 as nth"
-            " from staged where content in"
-            " (select content from staged group by content having count(*) > 1)) where nth > 0"
-        )
-        alike = self._db.execute("select count(*) from likes").fetchone()
-        if alike and alike[0]:
-            return "coalesce(other, content)::varchar", "staged left join likes using (row)"
-        return "content::varchar", "staged"
+        keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
+        ordered = np.sort(keys)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        rows = pa.array(np.flatnonzero(np.isin(keys, twice)) if len(twice) else [], pa.int64())
+        if part is None:
+            self._db.register("likely", pa.table({"row": rows}))
+            likely = "staged join likely using (row)"
+        else:
+            content = part["content"].take(rows)
+            self._db.register("likely", pa.table({"row": rows, "content": content}))
+            likely = "likely"
+        found = self._db.execute(
+            "select row, sha256(content || '/' || nth) as other from (select row, content,"  # noqa: S608
+            f" row_number() over (partition by content order by row) - 1 as nth from {likely})"
+            " where nth > 0 order by row"
+        ).to_arrow_table()
+        return found.set_column(1, "other", _uuids(found["other"]))
+
+
+def _uuids(hashes: Any) -> Any:
+    """Return UUIDs of version 8 (RFC 9562), as text, made of 120 bits of each hash in hex."""
+    chunks = []
+    for held, ends in raw_chunks(hashes):
+        digits = held.reshape(len(ends) - 1, 64)
+        text = np.full((len(digits), 36), ord("-"), np.uint8)
+        for start, stop, place in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
+            text[:, place : place + stop - start] = digits[:, start:stop]
+        text[:, 14], text[:, 19] = ord("8"), ord("a")
+        offsets = np.arange(0, text.size + 1, 36, dtype=np.int32)
+        buffers = [pa.py_buffer(offsets), pa.py_buffer(text)]
+        chunks.append(pa.StringArray.from_buffers(len(digits), *buffers))
+    return pa.chunked_array(chunks, pa.string())
 
 
 def _same(name: str, new: Any, old: Any) -> bool:

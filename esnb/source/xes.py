@@ -11,9 +11,10 @@ may be singled out); those of the log stand in the metadata of the first event a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-from xml.parsers import expat
 
+import numpy as np
 import pyarrow as pa
 
 from esnb import jsontext
@@ -23,7 +24,19 @@ from esnb.source.ledger import Ledger
 from esnb.source.opened import Opened
 from esnb.source.plainxes import Plain
 from esnb.source.roles import Members, Wants
-from esnb.source.xesvalues import BadAttributeError, Node, by_key, joined, node_of, quoted, raw
+from esnb.source.xesblock import Block
+from esnb.source.xescolumns import Columns
+from esnb.source.xesparser import Parser
+from esnb.source.xesvalues import (
+    BadAttributeError,
+    Node,
+    apart,
+    by_key,
+    joined,
+    node_of,
+    quoted,
+    raw,
+)
 
 __all__ = ["Xes"]
 
@@ -50,43 +63,17 @@ class Xes:
     def read(self, wants: Wants, ledger: Ledger) -> Iterator[Batch]:
         """Yield the events, in the order of the file."""
         rows = _Rows(wants, ledger)
-        parser = self._parser()
+        parser = Parser(self.name)
         rows.listen(parser)
         plain = Plain(parser, rows)
-        for _ in self._parsed(parser, plain.feed):
-            if len(rows.lines) >= _ROWS:
+        for block in self._opened.blocks():
+            plain.feed(block)
+            if rows.waiting >= _ROWS:
                 yield rows.batch(self._opened.consumed)
+        plain.finish()
         yield rows.batch(self._opened.consumed)
         if rows.root != "log":
             raise SourceError(f"{self.name} is no XES file: it begins with <{rows.root}>")
-
-    def _parsed(
-        self, parser: expat.XMLParserType, feed: Callable[[bytes, bool], object]
-    ) -> Iterator[None]:
-        """Feed block after block."""
-        try:
-            for block in self._opened.blocks():
-                feed(block, False)
-                yield
-            feed(b"", True)
-            yield
-        except expat.ExpatError as error:
-            raise SourceError(
-                f"{self.name}, line {error.lineno}: {expat.ErrorString(error.code)}. "
-                "Nothing was imported; the file is damaged or no XML"
-            ) from None
-
-    def _parser(self) -> expat.XMLParserType:
-        parser = expat.ParserCreate()
-
-        def doctype(*_: object) -> None:
-            raise SourceError(
-                f"{self.name}, line {parser.CurrentLineNumber}: a document type (DOCTYPE) is "
-                "refused, because it can fetch files and unfold without end. XES needs none"
-            )
-
-        parser.StartDoctypeDeclHandler = doctype
-        return parser
 
     def _sample(self) -> Iterator[str]:
         """Yield the keys in the first two blocks."""
@@ -106,12 +93,29 @@ class Xes:
         def end(tag: str) -> None:
             tags.pop()
 
-        parser = self._parser()
-        parser.StartElementHandler, parser.EndElementHandler = start, end
-        for number, _ in enumerate(self._parsed(parser, parser.Parse)):
+        parser = Parser(self.name)
+        parser.expat.StartElementHandler, parser.expat.EndElementHandler = start, end
+        for number, block in enumerate(self._opened.blocks()):
+            parser.feed(block)
             if number == 1:
                 break
         yield from keys
+
+
+def _nothing(count: int) -> Any:
+    """Return the JSON of that many empty objects."""
+    return pa.repeat(pa.scalar("{}", pa.string()), count)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows in columns; `where` gives for a row the name of its trace and its number there."""
+
+    lines: Any
+    columns: Any
+    built: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    where: Callable[[int], tuple[str | None, int]]
 
 
 class _Rows:
@@ -129,6 +133,8 @@ class _Rows:
         self._log_metadata = "metadata" not in wants.members
         self._metadata: dict[int, str] = {}
         self._rows: list[Mapping[str, Any]] = []
+        self._parts: list[_Part] = []
+        self._held = 0
         self._names: list[str | None] = []
         self._numbers: list[int] = []
         self._log: list[Any] = []
@@ -138,7 +144,7 @@ class _Rows:
         self._trace_texts: dict[str, str] = {}
         self._events = 0
 
-    def listen(self, parser: expat.XMLParserType) -> None:
+    def listen(self, parser: Parser) -> None:
         """Take what `parser` reads: depth 1 is the log, 2 a trace, 3 an event."""
         depth = 0
         node = node_of
@@ -152,17 +158,17 @@ class _Rows:
             if depth == 4 and event is not None:
                 event.append(node(tag, attributes))
             elif depth == 3 and tag == "event" and within is self._trace:
-                event, event_line = [], parser.CurrentLineNumber
+                event, event_line = [], parser.line
             elif depth == 2:
                 self.depth = 2
                 if tag == "trace":
-                    trace_line = parser.CurrentLineNumber
+                    trace_line = parser.line
                     within = self._trace
                     within.clear()
                     self._begin_trace()
                 elif tag == "event":
                     within = None
-                    self._refuse(parser.CurrentLineNumber, "stands in no trace")
+                    self._refuse(parser.line, "stands in no trace")
                 elif tag in _DECLARATIONS:
                     within = None
                 else:
@@ -177,7 +183,7 @@ class _Rows:
                 if depth == 3 and within is self._trace:
                     if self._events:
                         reason = "this attribute of a trace stands after its events"
-                        self._refuse(parser.CurrentLineNumber, reason, attributes.get("key"))
+                        self._refuse(parser.line, reason, attributes.get("key"))
                     within.append(node(tag, attributes))
                     return
                 base, home = (4, event) if event is not None else (3, within)
@@ -201,96 +207,91 @@ class _Rows:
                 if tag == "trace" and not self._events:
                     self._refuse(trace_line, "is a trace without events", self._case())
 
-        parser.StartElementHandler, parser.EndElementHandler = start, end
+        parser.expat.StartElementHandler, parser.expat.EndElementHandler = start, end
+
+    @property
+    def takes_blocks(self) -> bool:
+        """Tell whether `add_block` can serve: not for mappings, nor for the log's first event."""
+        return not self._with_rows and not self._log
+
+    @property
+    def waiting(self) -> int:
+        """Number of rows since the last batch."""
+        return self._held + len(self.lines)
 
     def batch(self, done: int) -> Batch:
         """Return the rows so far, and begin anew."""
-        columns = {name: pa.array(values, pa.string()) for name, values in self._columns}
+        self._finish_part()
+        parts, self._parts, self._held = self._parts, [], 0
+        ends = np.cumsum([len(part.lines) for part in parts])
+        roles = dict.fromkeys(role for part in parts for role in part.built)
+        built = {
+            role: pa.concat_arrays(
+                [part.built.get(role, _nothing(len(part.lines))) for part in parts]
+            )
+            for role in roles
+        }
+
+        def where(row: int) -> str:
+            place = int(np.searchsorted(ends, row, "right"))
+            name, number = parts[place].where(row - (int(ends[place - 1]) if place else 0))
+            return f"event {number} of trace {name!r}"
+
+        return Batch(
+            pa.concat_arrays([part.lines for part in parts]),
+            pa.concat_tables([part.columns for part in parts]),
+            built,
+            [row for part in parts for row in part.rows],
+            done,
+            where,
+        )
+
+    def _finish_part(self) -> None:
+        """Put the rows that came one by one into a part; there is always one."""
+        if self._parts and not self.lines:
+            return
         built = {role: pa.array(texts, pa.string()) for role, texts in self._built}
         if self._metadata:
             texts = [self._metadata.get(row, "{}") for row in range(len(self.lines))]
             built["metadata"] = pa.array(texts, pa.string())
         names, numbers = self._names, self._numbers
-        made = Batch(
-            pa.array(self.lines, pa.int64()),
-            pa.table(columns),
-            built,
-            self._rows,
-            done,
-            lambda row: f"event {numbers[row]} of trace {names[row]!r}",
+        self._add_part(
+            _Part(
+                pa.array(self.lines, pa.int64()),
+                pa.table({name: pa.array(values, pa.string()) for name, values in self._columns}),
+                built,
+                self._rows,
+                lambda row: (names[row], numbers[row]),
+            )
         )
         self.lines, self._rows, self._metadata = [], [], {}
         self._names, self._numbers = [], []
         self._columns = [(name, []) for name, _ in self._columns]
         self._built = [(role, []) for role, _ in self._built]
-        return made
 
-    def add_trace(
-        self, trace: list[Any], events: Sequence[Sequence[Node]], lines: Sequence[int]
-    ) -> None:
-        """Take a whole trace: its attributes, and those of each event with its line."""
-        self._trace[:] = trace
-        self._begin_trace()
-        for event, line in zip(events, lines, strict=True):
-            self._add(event, line)
+    def _add_part(self, part: _Part) -> None:
+        self._parts.append(part)
+        self._held += len(part.lines)
 
-    def add_alike(
-        self,
-        trace: list[Any],
-        columns: Mapping[str, tuple[str, Sequence[str]]],
-        lines: Sequence[int],
-    ) -> bool:
-        """Take a whole trace of events with the same keys, or nothing where `_add` must look.
-
-        `columns` holds by key the kind of the attribute and its value in each event.
-        """
-        if self._with_rows or self._log:
-            return False
-        self._trace[:] = trace
-        self._begin_trace()
-        count = len(lines)
+    def add_block(self, block: Block, line: int) -> bool:
+        """Take plain traces that begin on a line, or nothing where `_add` must look."""
+        columns = Columns(block)
         try:
-            own = self._know_trace()
-            texts = [
-                self._texts(role, item, columns, count) for role, item in self._members.items()
-            ]
+            built = {role: columns.objects(item) for role, item in self._members.items()}
         except BadAttributeError:
             return False
-        for name, values in self._columns:
-            if name in own:
-                values += [own[name][2]] * count
-            else:
-                values += columns[name][1] if name in columns else [None] * count
-        for (_, built), made in zip(self._built, texts, strict=True):
-            built += made
-        self.lines += lines
-        self._names += [self._trace_name] * count
-        self._numbers += range(1, count + 1)
-        self._events = count
-        self._ledger.read += count
-        return True
-
-    def _texts(
-        self,
-        role: str,
-        item: Members,
-        columns: Mapping[str, tuple[str, Sequence[str]]],
-        count: int,
-    ) -> list[str]:
-        """Return the JSON objects of a role for events with the same keys."""
-        without = item.without
-        if item.names is None and columns.keys() <= without:
-            return [self._text(role, item, {})] * count
-        if item.names is not None:
-            columns = {name: columns[name] for name in item.names if name in columns}
-        kept = {key: column for key, column in columns.items() if key not in without}
-        return [
-            self._text(role, item, dict(zip(kept, nodes, strict=True)))
-            for nodes in zip(
-                *([(tag, key, v) for v in values] for key, (tag, values) in kept.items()),
-                strict=True,
+        self._finish_part()
+        self._add_part(
+            _Part(
+                pa.array(block.lines + line, pa.int64()),
+                pa.table({name: columns.column(name) for name, _ in self._columns}),
+                built,
+                [],
+                lambda row: (columns.trace_names[row], int(block.numbers[row])),
             )
-        ] or [self._text(role, item, {})] * count
+        )
+        self._ledger.read += block.events
+        return True
 
     def _know_trace(self) -> dict[str, Node]:
         """Return the attributes of the trace; worked out at its first event."""
@@ -321,7 +322,7 @@ class _Rows:
         self._ledger.read += 1
         try:
             trace = self._know_trace()
-            members = by_key(event, "")
+            members = apart(by_key(event, ""), trace)
             texts = [self._text(role, item, members) for role, item in self._members.items()]
             log = self._log_text(members) if self._log and self._log_metadata else None
             if self._with_rows:
@@ -366,7 +367,5 @@ class _Rows:
         return "{" + ",".join(own) + ("}" if ending == "{}" else "," + ending[1:])
 
 
-def _too_deep(parser: expat.XMLParserType) -> SourceError:
-    return SourceError(
-        f"line {parser.CurrentLineNumber}: elements are nested more than {_MAX_DEPTH} deep"
-    )
+def _too_deep(parser: Parser) -> SourceError:
+    return SourceError(f"line {parser.line}: elements are nested more than {_MAX_DEPTH} deep")

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["BadAttributeError", "Node", "by_key", "joined", "node_of", "quoted", "raw"]
+__all__ = ["BadAttributeError", "Node", "apart", "by_key", "joined", "node_of", "quoted", "raw"]
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
@@ -34,6 +34,19 @@ def by_key(nodes: Sequence[Node], prefix: str) -> dict[str, Node]:
         key = given = prefix + node[1]
         number = 2
         while key in result:
+            key, number = f"{given}_{number}", number + 1
+        result[key] = node
+    return result
+
+
+def apart(own: dict[str, Node], others: Mapping[str, Node]) -> dict[str, Node]:
+    """Return attributes under keys that are not among `others`: a number tells them apart."""
+    if not own.keys() & others.keys():
+        return own
+    result: dict[str, Node] = {}
+    for given, node in own.items():
+        key, number = given, 2
+        while key in others or key in result or (key != given and key in own):
             key, number = f"{given}_{number}", number + 1
         result[key] = node
     return result

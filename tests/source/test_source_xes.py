@@ -18,6 +18,7 @@ from esnb.source import ImportResult, import_events
 from esnb.source.ledger import Ledger
 from esnb.source.load import open_source
 from esnb.source.roles import Column, Members, wants
+from esnb.source.xesblock import parse
 
 LOG = """<?xml version="1.0" encoding="UTF-8" ?>
 <!-- made by hand: <trace> -->
@@ -178,7 +179,9 @@ TEXT = st.text(
     ).filter(lambda c: c >= " " or c in "\t\n\r"),
     max_size=8,
 )
-KEYS = st.sampled_from(["concept:name", "time:timestamp", "org:resource", "cost", "a b", "ü"])
+KEYS = st.sampled_from(
+    ["concept:name", "time:timestamp", "org:resource", "cost", "a b", "ü", "case:cost"]
+)
 VALUES = st.one_of(
     st.tuples(st.just("string"), TEXT),
     st.tuples(st.just("int"), st.integers().map(str) | st.just("x")),
@@ -210,29 +213,129 @@ def written(traces: Any) -> str:
     return "".join([*parts, "</log>"])
 
 
-def read_all(path: Path) -> tuple[Any, Any, int]:
-    roles = {"stream": Column("case:concept:name"), "data": Members(None)}
+EVERYTHING = Members(None)
+
+
+def read_all(path: Path, data: Members = EVERYTHING) -> tuple[Any, Any, int]:
+    roles = {
+        "stream": Column("case:concept:name"),
+        "actor": Column("org:resource"),
+        "data": data,
+    }
     ledger = Ledger("x", "reject")
     rows = []
     for batch in open_source(path).read(wants(roles), ledger):
         texts = [json.loads(text) for text in batch.built["data"].to_pylist()]
         rows += zip(
-            batch.lines.to_pylist(), batch.columns.column(0).to_pylist(), texts, strict=True
+            batch.lines.to_pylist(),
+            *(column.to_pylist() for column in batch.columns.columns),
+            texts,
+            [batch.where(row) for row in range(len(texts))],
+            strict=True,
         )
     return rows, ledger.take(), ledger.read
 
 
-@given(TRACES)
+@given(
+    TRACES,
+    st.sampled_from(
+        [
+            EVERYTHING,
+            Members(None, frozenset({"case:concept:name", "cost", "ü"})),
+            Members(("cost", "case:cost", "case:ü", "nowhere", "a b")),
+        ]
+    ),
+)
 def test_the_short_way_reads_what_expat_reads(
-    tmp_path_factory: pytest.TempPathFactory, traces: Any
+    tmp_path_factory: pytest.TempPathFactory, traces: Any, data: Members
 ) -> None:
     folder = tmp_path_factory.mktemp("xes")
     text = written(traces)
     # An empty comment after the first trace's start makes every trace go to expat.
     long = text.replace("<log>", "<log><x><!-- <trace> -->", 1).replace("<x>", "", 1)
-    short = read_all(xes_file(folder, text))
-    assert read_all(xes_file(folder, long, "long.xes")) == short
+    short = read_all(xes_file(folder, text), data)
+    assert read_all(xes_file(folder, long, "long.xes"), data) == short
     assert short[2] == len(short[0]) + len(short[1])
+
+
+def test_a_plain_block() -> None:
+    """Two traces, cut at their quotes."""
+    block = parse(
+        b'<trace>\n<string key="n" value="a"/>\n<event>\n<int key="i" value="1" />'
+        b'<string key="n" value="x > y"/></event>\n<event><int key="i" value="2"/></event></trace>'
+        b'\n<trace><event><id key="n" value=""/>\n</event></trace>'
+    )
+    assert block is not None
+    assert block.values.to_pylist() == ["a", "1", "x > y", "2", ""]
+    assert [block.key_names[key] for key in block.key_of] == ["n", "i", "n", "i", "n"]
+    assert [block.TAGS[tag] for tag in block.tags] == ["string", "int", "string", "int", "id"]
+    assert block.event.tolist() == [-1, 0, 0, 1, 2]
+    assert block.trace.tolist() == [0, 0, 0, 0, 1]
+    assert block.trace_of.tolist() == [0, 0, 1]
+    assert block.lines.tolist() == [2, 4, 5]
+    assert block.numbers.tolist() == [1, 2, 1]
+
+
+A = '<string key="k" value="v"/>'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "<trace></trace>",
+        f"<trace>{A}</trace>",
+        "<trace><event></event></trace>",
+        f"<trace><event>{A}{A}</event></trace>",
+        f"<trace>{A}<event>{A}</event>{A}</trace>",
+        f"<trace><event>{A}</event><event></event></trace>",
+        f"<trace><event>{A}<event>{A}</event></event></trace>",
+        f"<trace><event>{A}</trace></event><trace></trace>",
+        "<trace><event><string key='k' value='v'/></event></trace>",
+        '<trace><event><string key="k" value="v"></string></event></trace>',
+        '<trace><event><string key="k" value="&lt;"/></event></trace>',
+        '<trace><event><string key="k" value="<"/></event></trace>',
+        '<trace><event><string key="k" value="a\nb"/></event></trace>',
+        '<trace><event><string key="k\t" value="v"/></event></trace>',
+        '<trace><event><string key="k" value="\x01"/></event></trace>',
+        '<trace><event><string key="k" value="\uffff"/></event></trace>',
+        '<trace><event><string value="v" key="k"/></event></trace>',
+        '<trace><event><list key="k" value="v"/></event></trace>',
+        '<trace><event><string key="case:k" value="v"/></event></trace>',
+        f"<trace><event>{A}<!-- --></event></trace>",
+        f"<trace><event>{A}text</event></trace>",
+        f"<trace><event>{A}</event></trace><x/><trace><event>{A}</event></trace>",
+    ],
+)
+def test_what_is_not_plain_is_not_taken(odd: str) -> None:
+    """Alone, and between plain traces."""
+    plain = f"<trace><event>{A}</event></trace>"
+    assert parse(plain.encode()) is not None
+    assert parse(odd.encode()) is None
+    assert parse((plain + odd + plain).encode()) is None
+
+
+def test_lines_of_a_mixed_file(tmp_path: Path) -> None:
+    """Plain traces, odd ones and gaps of many lines: each event has the line it stands on."""
+    odd = ["plain", "plain", "A &amp; B", "plain", "<", "plain", "plain"]
+    lines, text = [], "<?xml version='1.0'?>\n\n<log>\n\n\n"
+    for number, name in enumerate(odd * 5):
+        text += "<trace>\n" + "\n" * (number % 3)
+        text += f'<string key="concept:name" value="{name.replace("<", "&lt;")}"/>\n'
+        for _ in range(number % 4 + 1):
+            text += "\n" * (number % 2)
+            lines.append(text.count("\n") + 1)
+            text += '<event><date\n key="time:timestamp"' if number == 17 else "<event><date key="
+            text += (
+                ' value="2026-03-01T10:00:00Z"/>\n'
+                if number == 17
+                else ('"time:timestamp" value="2026-03-01T10:00:00Z"/>\n')
+            )
+            text += '<string key="concept:name" value="X"/></event>\n'
+        text += "</trace>" + "\n" * (number % 5)
+    rows, refused, read = read_all(xes_file(tmp_path, text + "</log>"))
+    assert [row[0] for row in rows] == lines
+    assert {row[1] for row in rows} == {"plain", "A & B", "<"}
+    assert (refused, read) == ([], len(lines))
 
 
 def test_a_packed_file_twice_adds_nothing(log: Log, tmp_path: Path) -> None:

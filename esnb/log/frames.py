@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from esnb import instants, jsontext
 from esnb.errors import EventError, InputError, JsonError
-from esnb.log.rawtext import raw_chunks
+from esnb.log.rawtext import suspects
 from esnb.schema import EVENT_SCHEMA, INSTANT, MAX_PAYLOAD, check_text
 
 __all__ = ["batches", "canonical"]
@@ -194,12 +194,12 @@ def _check_names(columns: dict[str, Any], offset: int) -> None:
         column = columns[name]
         if name not in _OPTIONAL_TEXT:
             _refuse(name, pc.is_null(column), "is missing", offset)
-        _suspects(name, column, offset)
+        _judge(name, column, offset)
     tags = columns["tags"]
     flat = pc.list_flatten(tags)
     if len(flat):
         _refuse("tags", pc.is_null(flat), "hold a null", offset)
-        _suspects("tag", flat, offset)
+        _judge("tag", flat, offset)
     _refuse("schema_version", pc.less(columns["schema_version"], 1), "must be from 1", offset)
     for name in ("data", "metadata"):
         column = columns[name]
@@ -208,34 +208,16 @@ def _check_names(columns: dict[str, Any], offset: int) -> None:
         _refuse(name, too_long, f"is longer than {MAX_PAYLOAD} bytes", offset)
 
 
-def _suspects(name: str, column: Any, offset: int) -> None:
+def _judge(name: str, column: Any, offset: int) -> None:
     """Let `check_text` judge the texts that could fail it, and only those."""
-    sizes = pc.binary_length(column)
-    span = pc.min_max(sizes).as_py()
-    if span["min"] is None:
-        return  # nothing but nulls
-    if span["min"] >= 1 and span["max"] <= 256 and not _some_odd_byte(name, column):
+    odd = suspects(name, column)
+    if odd is None:
         return
-    suspect = pc.or_(
-        pc.or_(pc.less(sizes, 1), pc.greater(sizes, 256)),
-        pc.match_substring_regex(column, r"\A-|\x00"),
-    )
-    for row, (text, odd) in enumerate(zip(column.to_pylist(), suspect.to_pylist(), strict=True)):
-        if odd:
-            try:
-                check_text(name, text)
-            except EventError as error:
-                raise EventError(name, error.reason, row=offset + row) from None
-
-
-def _some_odd_byte(name: str, column: Any) -> bool:
-    """Tell whether there is a NUL anywhere, or a stream that begins with a dash."""
-    for held, ends in raw_chunks(column):
-        if not held.all():
-            return True
-        if name == "stream" and (held[ends[:-1]] == ord("-")).any():
-            return True
-    return False
+    for row in pc.indices_nonzero(odd).to_pylist():
+        try:
+            check_text(name, column[row].as_py())
+        except EventError as error:
+            raise EventError(name, error.reason, row=offset + row) from None
 
 
 def _refuse(name: str, bad: Any, reason: str, offset: int) -> None:

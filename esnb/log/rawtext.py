@@ -7,8 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-__all__ = ["raw_chunks"]
+__all__ = ["raw_chunks", "suspects"]
+
+# As long as the strictest limit of `esnb.schema.check_text`.
+_SHORT = 256
 
 
 def raw_chunks(
@@ -26,3 +30,32 @@ def raw_chunks(
         first, last = int(found[0]), int(found[-1])
         held = np.frombuffer(texts, np.uint8)[first:last] if last > first else np.empty(0, np.uint8)
         yield held, found.astype(np.int64) - first
+
+
+def suspects(name: str, column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray | None:
+    """Return which texts of the field `name` may fail `check_text`; None where surely none does.
+
+    Nulls are no suspects.
+    """
+    sizes = pc.binary_length(column)
+    span = pc.min_max(sizes).as_py()
+    if span["min"] is None:
+        return None
+    if span["min"] >= 1 and span["max"] <= _SHORT and not _some_odd_byte(name, column):
+        return None
+    found = pc.or_(
+        pc.or_(pc.less(sizes, 1), pc.greater(sizes, _SHORT)),
+        pc.match_substring_regex(column, r"\A-|\x00"),
+    )
+    return pc.fill_null(found, False)
+
+
+def _some_odd_byte(name: str, column: pa.Array | pa.ChunkedArray) -> bool:
+    """Tell whether there is a NUL anywhere, or a stream that begins with a dash."""
+    for held, ends in raw_chunks(column):
+        if not held.all():
+            return True
+        starts = ends[:-1]
+        if name == "stream" and (held[starts[starts < len(held)]] == ord("-")).any():
+            return True
+    return False

@@ -73,33 +73,45 @@ class Plain:
         """Take the whole traces in `data`; return where the rest begins."""
         place = 0
         while self._short:
-            run = _run(data, place)
-            if not run:
+            begin, end = data.find(_BEGIN, place), data.rfind(_END)
+            if begin < 0 or end < begin:
                 return place
-            self._gap(data[place : run[0][0]])
-            if not self._short:
-                return run[0][0]
-            place = self._take(data, run)
+            self._gap(data[place:begin])
+            place = begin
+            if self._short:
+                # Mostly all is plain; only where it is not, the traces are told apart.
+                whole = (begin, end + len(_END))
+                place = (
+                    whole[1] if self._read(data, *whole) else self._take(data, _run(data, begin))
+                )
         return place
 
     def _take(self, data: bytes, run: Bounds) -> int:
         """Take traces with nothing but space between them; return where the rest begins."""
-        piece = data[run[0][0] : run[-1][1]]
-        if self._rows.takes_blocks:
-            block = parse(piece)
-            if block is not None and self._rows.add_block(block, self._parser.next_line):
-                self._parser.skip(piece.count(b"\n"))
-                return run[-1][1]
+        begin, end = run[0][0], run[-1][1]
+        if self._read(data, begin, end):
+            return end
         if len(run) == 1:
-            self._parser.feed(piece)
+            self._parser.feed(data[begin:end])
             self._short = self._rows.depth == 1  # else it ended within a comment or a text
-            return run[-1][1]
+            return end
         half = len(run) // 2
         end = self._take(data, run[:half])
         if not self._short:
             return end
         self._gap(data[end : run[half][0]])
         return self._take(data, run[half:])
+
+    def _read(self, data: bytes, begin: int, end: int) -> bool:
+        """Take all between two places at once if it is plain."""
+        if not self._rows.takes_blocks:
+            return False
+        piece = data[begin:end]
+        block = parse(piece)
+        if block is None or not self._rows.add_block(block, self._parser.next_line):
+            return False
+        self._parser.skip(piece.count(b"\n"))
+        return True
 
     def _gap(self, gap: bytes) -> None:
         """Pass on what stands before a trace, and see whether traces can still be found by eye."""

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from esnb import instants, jsontext
 from esnb.errors import InputError, SourceError
+from esnb.log.rawtext import suspects
 from esnb.schema import INSTANT, MAX_PAYLOAD, check_text
 from esnb.source import payload, times
 from esnb.source.batch import Batch
@@ -113,7 +114,7 @@ class _Taken:
             values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
         else:
             self._refuse(name, pc.is_null(values), "is missing")
-        self._suspects(name, values)
+        self._judge(name, values)
         return values
 
     def _time(self, name: str) -> Any:
@@ -232,17 +233,11 @@ class _Taken:
             for row in pc.indices_nonzero(bad).to_pylist():
                 self._note(row, field, reason, None if shown is None else shown[row].as_py())
 
-    def _suspects(self, name: str, values: Any) -> None:
+    def _judge(self, name: str, values: Any) -> None:
         """Let `check_text` judge the texts that could fail it, and only those."""
-        suspect = pc.or_(
-            pc.or_(pc.equal(values, ""), pc.greater(pc.binary_length(values), 256)),
-            pc.match_substring(values, "\x00"),
-        )
-        if name == "stream":
-            suspect = pc.or_(suspect, pc.starts_with(values, "-"))
-        suspect = pc.fill_null(suspect, False)
-        if pc.any(suspect).as_py():
-            for row in pc.indices_nonzero(suspect).to_pylist():
+        odd = suspects(name, values)
+        if odd is not None:
+            for row in pc.indices_nonzero(odd).to_pylist():
                 text = values[row].as_py()
                 try:
                     check_text(name, text)

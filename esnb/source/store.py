@@ -115,7 +115,7 @@ class Store:
         count = part.num_rows
         if not count:
             return
-        rows = pa.array(range(self.rows, self.rows + count), pa.int64())
+        rows = pa.array(np.arange(self.rows, self.rows + count))
         self.rows += count
         self._watch(part["recorded_on"])
         part = part.append_column("row", rows)

@@ -42,13 +42,13 @@ class Columns:
             If a value is not of its kind.
         """
         if item.names is not None:
-            texts = [
-                pc.binary_join_element_wise(
-                    pa.scalar(quoted(name)), self._json(self._rows(name)), ":"
-                )
-                for name in item.names
-            ]
-            own = pc.binary_join_element_wise(*texts, ",", null_handling="skip")
+            own = pa.repeat(pa.scalar("", pa.string()), self._block.events)
+            for name in item.names:
+                key, value = pa.scalar(quoted(name)), self._json(self._rows(name))
+                comma = pc.if_else(pc.equal(own, ""), "", ",")
+                # Null, and so left out, where there is no such attribute.
+                longer = pc.binary_join_element_wise(own, comma, key, ":", value, "")
+                own = pc.coalesce(longer, own)
             return pc.binary_join_element_wise("{", own, "}", "")
         kept = np.array([name not in item.without for name in self._names])[self._name_of]
         own = self._joined(kept & ~self._of_trace, self._block.event, self._block.events)

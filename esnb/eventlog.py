@@ -106,15 +106,16 @@ class EventLog(Log):
         QueryError
             If the text is not one plain SELECT, or DuckDB cannot run it.
         """
-        snapshot = self.snapshot()
-        allowed: list[str] = []
-        if not unsafe:
-            cursor = self.session.cursor(snapshot)
+
+        def made(cursor: duckdb.DuckDBPyConnection) -> list[str]:
+            names: list[str] = []
             for category in macros.wanted(text, self.categories()):
                 timeline = self._timelines.get(category) or self.timeline(category)
-                allowed += macros.register(cursor, timeline)
+                names += macros.register(cursor, timeline)
+            return names
+
         return self.session.sql(
-            snapshot, text, params, timeout=timeout, allow=allowed, unsafe=unsafe
+            self.snapshot(), text, params, timeout=timeout, macros=made, unsafe=unsafe
         )
 
     def timeline(self, category: str, **options: Any) -> Timeline:

@@ -1,7 +1,7 @@
 """The session: one locked DuckDB in memory that reads one log.
 
-It may read the log's folder and nothing else, writes to nothing but a temporary
-folder of its own, and none of this can be changed once it is open.
+It may read the log's folder and a temporary folder of its own, writes to nothing but
+that folder, and none of this can be changed once it is open.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from esnb.query.table import events_sql
 
 __all__ = ["Session"]
 
-# Each may hold temporary tables of its reader; the newest few are those in use.
+# Each holds a tail; the newest few are those in use.
 _CURSORS = 4
 _MAX_TEMPORARY = "16GB"
+_MAX_KEPT = 4 << 30
+_KEPT = "kept"
 
 
 class Session:
@@ -36,7 +38,7 @@ class Session:
     Parameters
     ----------
     log_path
-        Folder of the log: the only one that can be read.
+        Folder of the log: the only one of the user's that can be read.
     zone
         Declared zone (IANA name) of the log, in which DuckDB shows instants and
         reads texts without a zone.  UTC without one.
@@ -53,6 +55,7 @@ class Session:
         self._lock = threading.RLock()
         self._closed = False
         self._remove: weakref.finalize[[str, bool], Session] | None = None
+        self._kept: OrderedDict[Path, int] = OrderedDict()
         self._locked: duckdb.DuckDBPyConnection | None = None
         self._unlocked: duckdb.DuckDBPyConnection | None = None
         self._cursors: OrderedDict[tuple[bool, int, int], duckdb.DuckDBPyConnection] = OrderedDict()
@@ -72,9 +75,8 @@ class Session:
     def cursor(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
         """Return the locked cursor on which ``events`` is the log as in `snapshot`.
 
-        One snapshot has one cursor, so that temporary tables and macros made on it
-        (by trusted SQL) are there the next time; relations of it outlive its place
-        in the cache.
+        One snapshot has one cursor, for questions that are answered at once: a lazy
+        relation wants a `fresh` one, since a cursor has one answer under way.
 
         Raises
         ------
@@ -82,6 +84,35 @@ class Session:
             If a file of the log is missing or altered.
         """
         return self._cursor(snapshot, locked=True)
+
+    def fresh(self, snapshot: Snapshot | None = None) -> duckdb.DuckDBPyConnection:
+        """Return a new locked cursor, on which ``events`` is the log as in `snapshot` if given."""
+        if snapshot is None:
+            return self._connection(locked=True).cursor()
+        return self._new_cursor(snapshot, locked=True)
+
+    def keep(self, name: str, write: Callable[[Path], object]) -> Path:
+        """Return a file that every locked cursor may read; `write` it if it is not there.
+
+        Files go when the session closes, or when newer ones need the room; then
+        relations that read them end.
+        """
+        with self._lock:
+            self._connection(locked=True)
+            path = Path(self._temporary, _KEPT, name)
+            if path not in self._kept:
+                unfinished = path.with_suffix(".tmp")
+                try:
+                    write(unfinished)
+                    unfinished.rename(path)
+                finally:
+                    unfinished.unlink(missing_ok=True)
+                self._kept[path] = path.stat().st_size
+            self._kept.move_to_end(path)
+            while sum(self._kept.values()) > _MAX_KEPT and len(self._kept) > 1:
+                oldest, _ = self._kept.popitem(last=False)
+                oldest.unlink(missing_ok=True)
+            return path
 
     def events(self, snapshot: Snapshot, **filters: Any) -> duckdb.DuckDBPyRelation:
         """Return events as a relation with the canonical columns, by position.
@@ -119,7 +150,7 @@ class Session:
         params: Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
-        allow: Collection[str] = (),
+        macros: Callable[[duckdb.DuckDBPyConnection], Collection[str]] | None = None,
         unsafe: bool = False,
     ) -> duckdb.DuckDBPyRelation:
         """Ask in SQL; the table is ``events``.
@@ -132,8 +163,9 @@ class Session:
             Values for ``?`` and ``$1`` (a list) or ``$name`` (a mapping).
         timeout
             Seconds after which the query is stopped.
-        allow
-            Names of table functions and macros of ours that the text may use.
+        macros
+            Makes table macros of ours on a cursor, and returns the names that the
+            text may use.
         unsafe
             Skip the gate, on a second connection that may read and write files.
 
@@ -150,15 +182,11 @@ class Session:
         DamagedLogError
             If a file of the log is missing or altered.
         """
+        # A cursor of its own: a reader of this relation is not cut off by the next question.
+        cursor = self._new_cursor(snapshot, locked=not unsafe)
         if not unsafe:
-            gate.check(self._connection(locked=True), text, allow)
-        # Macros live on the snapshot's cursor.  Without them a cursor of its own is better: a
-        # reader of this relation is then not cut off by the next question.
-        cursor = (
-            self._cursor(snapshot, locked=True)
-            if allow
-            else self._new_cursor(snapshot, locked=not unsafe)
-        )
+            allowed = macros(cursor) if macros is not None else ()
+            gate.check(self._connection(locked=True), text, allowed)
         return adhoc.run(cursor, text, params, timeout=timeout, log_path=self._path)
 
     def _cursor(self, snapshot: Snapshot, *, locked: bool) -> duckdb.DuckDBPyConnection:
@@ -203,6 +231,8 @@ class Session:
             folder = tempfile.mkdtemp(prefix="esnb-query-")
             self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
             self._temporary = folder
+        kept = Path(self._temporary, _KEPT)
+        kept.mkdir(exist_ok=True)
         connection = duckdb.connect()
         settings = {
             "TimeZone": literal(self._zone or "UTC"),
@@ -215,7 +245,7 @@ class Session:
             settings["memory_limit"] = literal(self._memory_limit)
         if locked:
             settings |= {
-                "allowed_directories": f"[{literal(f'{self._path}/')}]",
+                "allowed_directories": f"[{literal(f'{self._path}/')}, {literal(f'{kept}/')}]",
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
                 "allow_community_extensions": "false",

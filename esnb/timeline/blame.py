@@ -31,7 +31,7 @@ def blame_sql(table: Table, stream: str, at: Moment) -> str:
         rows = "{'place': 0, 'field': '', 'value': NULL::VARCHAR, 'cause': NULL::BIGINT}"
     return f"""
 WITH reached AS (
-    SELECT t.* FROM {table.name} AS t WHERE t.stream = {literal(stream)} AND {at.reached("t")}
+    SELECT t.* FROM {table.source} AS t WHERE t.stream = {literal(stream)} AND {at.reached("t")}
 ), steps AS (
     SELECT t.*{steps}
     FROM reached AS t

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import duckdb
 
 from esnb.errors import TimelineError
 from esnb.timeline import merge
 from esnb.timeline.fold import BOXED_NULL, Field, Fold, column, nested_value
+from esnb.timeline.text import literal
 
-__all__ = ["Table", "build", "exists", "interval_sql", "one_row"]
+__all__ = ["SourceSession", "Table", "build", "interval_sql", "one_row"]
 
 _CARRIED = (
     "stream",
@@ -24,13 +27,25 @@ _CARRIED = (
     "occurred_on",
     "recorded_on",
 )
+_OWN = (*_CARRIED, "system_from", "system_to", "next_position", "ended")
+_PLAIN_TYPES = {"VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE", "JSON", "DATE", "INTEGER", "TIMESTAMPTZ"}
+
+
+class SourceSession(Protocol):
+    """What a timeline asks of the session of a log (see `esnb.query.session.Session`)."""
+
+    def cursor(self, snapshot: Any) -> duckdb.DuckDBPyConnection: ...
+
+    def fresh(self, snapshot: Any = None) -> duckdb.DuckDBPyConnection: ...
+
+    def keep(self, name: str, write: Callable[[Path], object]) -> Path: ...
 
 
 @dataclass(frozen=True)
 class Table:
-    """An interval table on a cursor: its SQL name, and the fold that it holds."""
+    """An interval table: SQL that it is read from, on any cursor of its session, and the fold."""
 
-    name: str
+    source: str
     fold: Fold
 
 
@@ -84,22 +99,53 @@ ORDER BY s.stream, s.position
 """.strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
 
 
-def build(cursor: duckdb.DuckDBPyConnection, fold: Fold) -> Table:
-    """Make the interval table of `fold` on `cursor`, if it is not there yet.
+def build(
+    session: SourceSession, cursor: duckdb.DuckDBPyConnection, fold: Fold, next_position: int
+) -> Table:
+    """Make the interval table of `fold` at a position, if it is not there yet.
+
+    It is a Parquet file: rows that any number of cursors may read.
 
     Raises
     ------
     TimelineError
         If a value does not fit the type declared for its field.
     """
-    digest = hashlib.sha256(interval_sql(fold, "nested").encode()).hexdigest()[:16]
-    name, nested = f"_esnb_timeline_{digest}", f"_esnb_nested_{digest}"
-    if exists(cursor, name):
-        return Table(name, fold)
+    sql = interval_sql(fold, "nested")
+    digest = hashlib.sha256(sql.encode()).hexdigest()[:32]
+    path = session.keep(
+        f"{digest}-{next_position}.parquet", lambda place: _write(cursor, fold, place)
+    )
+    # Names of fields may be any text, so the file has none of them.
+    columns = [
+        *(f"t.{name}" for name in _OWN),
+        *(
+            f"{_restored(field, f't.f{number}')} AS {column(field)}"
+            for number, field in enumerate(fold.fields)
+        ),
+    ]
+    return Table(
+        f"(SELECT {', '.join(columns)} FROM read_parquet({literal(str(path))}) AS t)",  # noqa: S608
+        fold,
+    )
+
+
+def _write(cursor: duckdb.DuckDBPyConnection, fold: Fold, path: Path) -> None:
+    nested = "_esnb_nested"
+    kept = [
+        *(f"t.{name}" for name in _OWN),
+        *(
+            f"{_stored(field, f't.{column(field)}')} AS f{number}"
+            for number, field in enumerate(fold.fields)
+        ),
+    ]
     if fold.nested:
         cursor.register(nested, merge.states(cursor, fold))
     try:
-        cursor.execute(f"CREATE TEMP TABLE {name} AS {interval_sql(fold, nested)}")
+        cursor.execute(
+            f"COPY (SELECT {', '.join(kept)} FROM ({interval_sql(fold, nested)}) AS t)"  # noqa: S608
+            f" TO {literal(str(path))} (FORMAT parquet)"
+        )
     except (
         duckdb.ConversionException,
         duckdb.InvalidInputException,
@@ -113,23 +159,26 @@ def build(cursor: duckdb.DuckDBPyConnection, fold: Fold) -> Table:
     finally:
         if fold.nested:
             cursor.unregister(nested)
-    return Table(name, fold)
+
+
+def _stored(field: Field, value: str) -> str:
+    return value if _same_in_parquet(field) else f"CAST({value} AS VARCHAR)"
+
+
+def _restored(field: Field, value: str) -> str:
+    return value if _same_in_parquet(field) else f"CAST({value} AS {field.type})"
+
+
+def _same_in_parquet(field: Field) -> bool:
+    """Tell whether a type comes back from Parquet as it went there."""
+    kind = field.type.upper().rstrip("[]")
+    return kind in _PLAIN_TYPES or kind.startswith("DECIMAL")
 
 
 def one_row(cursor: duckdb.DuckDBPyConnection, sql: str, *values: object) -> tuple[Any, ...]:
     """Return the one row of an aggregate query."""
     (row,) = cursor.execute(sql, list(values)).fetchall()
     return row
-
-
-def exists(cursor: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Tell whether `cursor` knows a temporary table or view called `name`."""
-    found = cursor.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE temporary AND table_name = $1 "
-        "UNION ALL SELECT 1 FROM duckdb_views() WHERE temporary AND view_name = $1",
-        [name],
-    ).fetchone()
-    return found is not None
 
 
 def _said(field: Field, nested: list[str], fold: Fold) -> str:

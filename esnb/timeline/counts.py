@@ -49,14 +49,14 @@ def ticks(
     first, last = (None, None) if start is None else (instant_sql(start),) * 2
     (any_event,) = one_row(
         cursor,
-        f"SELECT min(t.system_from) IS NOT NULL FROM {table.name} AS t",  # noqa: S608 (our name)
+        f"SELECT min(t.system_from) IS NOT NULL FROM {table.source} AS t",  # noqa: S608 (our name)
     )
     if any_event:
         unit = _unit(months, days, micros)
         first = first or (
-            f"(SELECT date_trunc('{unit}', min(t.system_from)) FROM {table.name} AS t)"  # noqa: S608
+            f"(SELECT date_trunc('{unit}', min(t.system_from)) FROM {table.source} AS t)"  # noqa: S608
         )
-        last = f"(SELECT max(t.system_from) FROM {table.name} AS t)"  # noqa: S608
+        last = f"(SELECT max(t.system_from) FROM {table.source} AS t)"  # noqa: S608
     if end is not None:
         last = instant_sql(end)
         first = first or last
@@ -82,7 +82,7 @@ def counts_sql(table: Table, by: str, given: Ticks) -> str:
 WITH ticks AS (
     SELECT {given.start} + range * {given.every} AS at FROM range({given.number})
 ), stood AS (
-    SELECT t.{name} AS kind, t.system_from, t.system_to FROM {table.name} AS t
+    SELECT t.{name} AS kind, t.system_from, t.system_to FROM {table.source} AS t
     WHERE NOT t.ended AND (t.system_to IS NULL OR t.system_to > t.system_from)
 ), kinds AS (
     SELECT row_number() OVER (ORDER BY k.kind NULLS LAST) AS id, k.kind

@@ -52,14 +52,14 @@ def diff_sql(table: Table, a: Moment, b: Moment) -> str:
 WITH pair AS (
     SELECT n.stream, n.position AS last, coalesce(w.position, -1) AS first,
         coalesce(NOT w.ended, false) AS had, NOT n.ended AS has
-    FROM {table.name} AS n
-    LEFT JOIN {table.name} AS w ON w.stream = n.stream AND {a.standing("w")}
+    FROM {table.source} AS n
+    LEFT JOIN {table.source} AS w ON w.stream = n.stream AND {a.standing("w")}
     WHERE {guard} AND {b.standing("n")} AND w.position IS DISTINCT FROM n.position
         AND NOT (n.ended AND coalesce(w.ended, true))
 ), steps AS (
     SELECT t.stream, t.position,
         t.ended IS DISTINCT FROM coalesce(lag(t.ended) OVER o, true) AS turned{changed}
-    FROM {table.name} AS t JOIN pair AS p ON p.stream = t.stream
+    FROM {table.source} AS t JOIN pair AS p ON p.stream = t.stream
     WHERE t.position BETWEEN p.first AND p.last
     WINDOW o AS (PARTITION BY t.stream ORDER BY t.position)
 ), cause AS (
@@ -71,12 +71,12 @@ WITH pair AS (
         unnest([{rows}]) AS row
     FROM pair AS p
     JOIN cause AS c ON c.stream = p.stream
-    JOIN {table.name} AS n ON n.stream = p.stream AND n.position = p.last
-    LEFT JOIN {table.name} AS w ON w.stream = p.stream AND w.position = p.first
+    JOIN {table.source} AS n ON n.stream = p.stream AND n.position = p.last
+    LEFT JOIN {table.source} AS w ON w.stream = p.stream AND w.position = p.first
 )
 SELECT l.stream, l.change, l.row.field AS field, l.row."before" AS "before",
     l.row."after" AS "after", t.position, t.event_id, t.event_type, t.actor, t.occurred_on
-FROM long AS l JOIN {table.name} AS t ON t.stream = l.stream AND t.position = l.row.cause
+FROM long AS l JOIN {table.source} AS t ON t.stream = l.stream AND t.position = l.row.cause
 WHERE l.row.differs
 ORDER BY l.stream, l.row.place
 """.strip()  # noqa: S608 (identifiers quoted, constants made by `text`)

@@ -20,7 +20,6 @@ import duckdb
 from esnb.errors import TimelineError
 from esnb.query.names import quote
 from esnb.timeline import merge
-from esnb.timeline.build import exists
 from esnb.timeline.diff import diff_sql
 from esnb.timeline.moment import Moment
 from esnb.timeline.states import as_of_sql, history_sql
@@ -76,20 +75,16 @@ def register(cursor: duckdb.DuckDBPyConnection, timeline: Timeline) -> tuple[str
     Parameters
     ----------
     cursor
-        A cursor that knows ``events`` as the log is now.
+        A cursor of the timeline's session that knows ``events`` as the log is now.
     timeline
-        Its interval table is built when it is not there yet; for another cursor than
-        its own it is shared as Arrow, not built again.
+        Its interval table is built when it is not there yet.
 
     Raises
     ------
     TimelineError
         As its questions do.
     """
-    own, table = timeline.built()
-    if own is not cursor and not exists(cursor, table.name):
-        rows = own.sql(f"SELECT * FROM {table.name} AS t")  # noqa: S608 (our name)
-        cursor.register(table.name, rows.to_arrow_table())
+    table = timeline.built()
     if table.fold.nested:
         merge.register_function(cursor, table.fold)
     ts, known, a, b = (f"CAST({name} AS TIMESTAMPTZ)" for name in ("ts", "known", "a", "b"))

@@ -29,7 +29,7 @@ def as_of_sql(table: Table, at: Moment) -> str:
     """Return the SELECT of the states that stood at `at`."""
     columns = _columns(table.fold, _AS_OF)
     return (
-        f"SELECT {columns} FROM {table.name} AS t"  # noqa: S608 (identifiers quoted)
+        f"SELECT {columns} FROM {table.source} AS t"  # noqa: S608 (identifiers quoted)
         f" WHERE {at.standing('t')} AND NOT t.ended"
     )
 
@@ -39,7 +39,7 @@ def history_sql(table: Table, stream: str | None = None) -> str:
     columns = _columns(table.fold, (*_AS_OF, "ended"))
     where = "" if stream is None else f" WHERE t.stream = {literal(stream)}"
     return (
-        f"SELECT {columns} FROM {table.name} AS t{where}"  # noqa: S608 (identifiers quoted)
+        f"SELECT {columns} FROM {table.source} AS t{where}"  # noqa: S608 (identifiers quoted)
         " ORDER BY t.stream, t.position"
     )
 

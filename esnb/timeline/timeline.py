@@ -120,7 +120,7 @@ class Timeline:
         """
         at = self._moment(when)
         read = self._read()
-        return read.cursor.sql(as_of_sql(read.table, at))
+        return read.ask(as_of_sql(read.table, at))
 
     def valid_at(self, when: object, as_of: object = None) -> duckdb.DuckDBPyRelation:
         """Return what was true at `when`, as far as it was known at `as_of`.
@@ -150,7 +150,7 @@ class Timeline:
             merge.register_function(read.cursor, read.fold)
         if self._wanted is not None:
             _ = read.table  # says by name which value does not fit its type
-        return read.cursor.sql(valid.valid_sql(read.fold, at, known.reached("e")))
+        return read.ask_events(valid.valid_sql(read.fold, at, known.reached("e")))
 
     def history(self, stream: str | None = None) -> duckdb.DuckDBPyRelation:
         """Return every state of `stream`, or of all streams: one row per event.
@@ -171,7 +171,7 @@ class Timeline:
         read = self._read()
         if stream is not None:
             read.check_stream(stream)
-        return read.cursor.sql(history_sql(read.table, stream))
+        return read.ask(history_sql(read.table, stream))
 
     def diff(self, a: object, b: object) -> duckdb.DuckDBPyRelation:
         """Return what changed from `a` to `b`, and the event that did it.
@@ -199,7 +199,7 @@ class Timeline:
         first, second = self._moment(a), self._moment(b)
         ordered(first, second)
         read = self._read()
-        return read.cursor.sql(diff.diff_sql(read.table, first, second))
+        return read.ask(diff.diff_sql(read.table, first, second))
 
     def blame(self, stream: str, at: object = None) -> duckdb.DuckDBPyRelation:
         """Return for each field of `stream` the event that gave it its value.
@@ -228,7 +228,7 @@ class Timeline:
         moment_at = LATEST if at is None else self._moment(at)
         read = self._read()
         read.check_stream(stream)
-        return read.cursor.sql(blame.blame_sql(read.table, stream, moment_at))
+        return read.ask(blame.blame_sql(read.table, stream, moment_at))
 
     def counts(
         self,
@@ -273,7 +273,7 @@ class Timeline:
         if by not in names and by not in _COUNTED:
             raise unknown("field", by, names)
         given = counts.ticks(read.cursor, read.table, every, first, last)
-        return read.cursor.sql(counts.counts_sql(read.table, by, given))
+        return read.ask(counts.counts_sql(read.table, by, given))
 
     # --- what it is ------------------------------------------------------------------------
 
@@ -306,7 +306,7 @@ class Timeline:
             read.cursor,
             "SELECT count(*), count(DISTINCT t.stream), count(DISTINCT t.stream)"  # noqa: S608
             " FILTER (t.next_position IS NULL AND NOT t.ended), min(t.system_from)::VARCHAR,"
-            f" max(t.system_from)::VARCHAR FROM {read.table.name} AS t",
+            f" max(t.system_from)::VARCHAR FROM {read.table.source} AS t",
         )
         span = f", {escape(first)} to {escape(last)}" if first else ""
         body = "".join(
@@ -321,10 +321,9 @@ class Timeline:
             f"<tbody>{body}</tbody></table>"
         )
 
-    def built(self) -> tuple[duckdb.DuckDBPyConnection, Table]:
-        """Return the cursor with the interval table as the log is now, and the table."""
-        read = self._read()
-        return read.cursor, read.table
+    def built(self) -> Table:
+        """Return the interval table as the log is now."""
+        return self._read().table
 
     # --- within the package ----------------------------------------------------------------
 
@@ -334,12 +333,13 @@ class Timeline:
             snapshot = self._source.snapshot()
             last = self._last
             if last is None or last.next_position != snapshot.next_position:
-                cursor = self._source.session.cursor(snapshot)
+                session = self._source.session
+                cursor = session.cursor(snapshot)
                 payloads = infer(
                     cursor, self._payloads_sql(), fields=self._wanted, ignore=self._ignore
                 )
                 fold = inferred(self._category, self._mode, payloads, self._ends)
-                last = self._last = Read(snapshot.next_position, cursor, fold)
+                last = self._last = Read(snapshot, session, cursor, fold)
             return last
 
     def _payloads_sql(self) -> str:

@@ -146,13 +146,17 @@ def test_parameters_pass(filled: Log, session: Session) -> None:
 
 def test_allowed_macros_pass_and_others_do_not(filled: Log, session: Session) -> None:
     snapshot = filled.snapshot()
-    session.cursor(snapshot).execute("create temp macro order_as_of(x) as table select x as y")
+
+    def made(cursor: duckdb.DuckDBPyConnection) -> list[str]:
+        cursor.execute("create temp macro order_as_of(x) as table select x as y")
+        return ["order_as_of"]
+
     text = "from Order_As_Of(3)"
     with pytest.raises(QueryError, match=r"'order_as_of' is not allowed here \(there are gener"):
         session.sql(snapshot, text)
-    assert session.sql(snapshot, text, allow=["order_as_of"]).fetchall() == [(3,)]
+    assert session.sql(snapshot, text, macros=made).fetchall() == [(3,)]
     with pytest.raises(QueryError, match="read_text"):
-        session.sql(snapshot, "from read_text('x')", allow=["order_as_of"])
+        session.sql(snapshot, "from read_text('x')", macros=made)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_snapshot_has_one_cursor_and_its_relations_outlive_it(
     cursor.execute("create temp macro twice(x) as x * 2")
     held = session.sql(first, "select count(*) from events")
     chosen = session.events(first)
-    mine = session.sql(first, "select twice(x) from mine", allow=["twice"])
+    mine = cursor.sql("select twice(x) from mine")
     for number in range(8):
         log.append_frame(rows(200 + number, 1))
         if number % 3 == 0:
@@ -84,7 +84,7 @@ def test_a_snapshot_has_one_cursor_and_its_relations_outlive_it(
         snapshot = log.snapshot()
         assert session.sql(snapshot, "select count(*) from events").fetchall() == [(201 + number,)]
         with pytest.raises(QueryError, match="mine does not exist"):
-            session.sql(snapshot, "from mine", allow=["twice"])
+            session.sql(snapshot, "from mine")
     del cursor
     gc.collect()
     assert held.fetchall() == [(200,)]

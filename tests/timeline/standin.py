@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -30,6 +35,8 @@ class MemoryLog:
         self.written = list(events or ())
         self.zone = zone
         self.session = self
+        self._folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, self._folder)
         self._connection = duckdb.connect()
         self._connection.execute(f"SET GLOBAL TimeZone = '{zone or 'UTC'}'")
 
@@ -56,6 +63,17 @@ class MemoryLog:
         cursor = self._connection.cursor()
         cursor.register("events", as_arrow(self.written[: snapshot.next_position]))
         return cursor
+
+    def fresh(self, snapshot: Snapshot | None = None) -> duckdb.DuckDBPyConnection:
+        return self._connection.cursor() if snapshot is None else self.cursor(snapshot)
+
+    def keep(self, name: str, write: Callable[[Path], object]) -> Path:
+        path = Path(self._folder, name)
+        if not path.exists():
+            unfinished = path.with_suffix(".tmp")
+            write(unfinished)
+            unfinished.rename(path)
+        return path
 
 
 def as_arrow(events: list[Event]) -> pa.Table:

@@ -90,3 +90,54 @@ def test_bulk_and_nothing(tmp_path: Path) -> None:
             "order-499", "changed", "n", "4499", "4999",
         )  # fmt: skip
         assert len(line.history("order-1").fetchall()) == 10
+
+
+def test_readers_of_timelines_do_not_cut_each_other_off(tmp_path: Path) -> None:
+    """Every relation has a cursor of its own: all of them can be read side by side."""
+    count = 30_000
+    with EventLog.create(tmp_path / "log") as log:
+        log.append_frame(
+            pa.table(
+                {
+                    "stream": [f"order-{number % 10_000}" for number in range(count)],
+                    "event_type": ["T"] * count,
+                    "data": [f'{{"n":{number}}}' for number in range(count)],
+                }
+            )
+        )
+        line = log.timeline("order")
+        questions = (
+            line.history,
+            lambda: line.as_of(count),
+            lambda: line.valid_at("2999-01-01T00:00:00Z"),
+            lambda: line.diff(count // 2, count),
+            lambda: log.sql("FROM order_history()"),
+            lambda: log.sql("SELECT * FROM order_as_of('2999-01-01') JOIN events USING (stream)"),
+        )
+        wanted = [len(ask().fetchall()) for ask in questions]
+        assert wanted[:2] == [count, 10_000]
+        readers = [ask().to_arrow_reader(1000) for ask in questions]
+        found = [reader.read_next_batch().num_rows for reader in readers]
+        for number, reader in enumerate(readers):
+            line.as_of(5).fetchall()
+            found[number] += sum(batch.num_rows for batch in reader)
+        assert found == wanted
+
+
+def test_kept_tables_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest file goes when there is too much; what is asked anew is there again."""
+    with EventLog.create(tmp_path / "log") as log:
+        for number in range(4):
+            log.append("order-1", [placed(number)])
+        line = log.timeline("order")
+        assert len(line.history().fetchall()) == 4
+        (first,) = log.session._kept
+        monkeypatch.setattr("esnb.query.session._MAX_KEPT", 1)
+        log.append("order-1", [placed(4)])
+        assert len(line.history().fetchall()) == 5
+        (second,) = log.session._kept
+        assert second != first
+        assert not first.exists()
+        folder = second.parent
+        assert [path.name for path in folder.iterdir()] == [second.name]
+    assert not folder.exists()

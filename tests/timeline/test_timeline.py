@@ -122,7 +122,7 @@ def test_the_next_question_sees_new_events_and_old_answers_stay() -> None:
     log.write("order-2", "Placed", '{"n": 2}')
     assert len(line.history().fetchall()) == 2
     assert len(before.fetchall()) == 1
-    assert line.built()[0] is not first[0]
+    assert line.built() != first
 
 
 def test_a_type_may_be_declared() -> None:

@@ -39,7 +39,7 @@ from esnb.errors import (
 from esnb.event import DomainEvent, RecordedEvent
 from esnb.eventlog import EventLog
 from esnb.log import ANY, EXISTS, NO_STREAM, Append, EventQuery
-from esnb.source import import_events
+from esnb.source import constant, import_events
 from esnb.timeline import Timeline
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "StorageError",
     "Timeline",
     "TimelineError",
+    "constant",
     "create",
     "import_events",
     "open",

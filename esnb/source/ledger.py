@@ -25,6 +25,8 @@ LEDGER_SCHEMA = pa.schema(
 _EXCERPT = 120
 _BLOCK = 50_000
 _SHOWN = 8
+# So many rows without one good among them are no bad rows, but wrong roles.
+_HOPELESS = 1_000_000
 
 Refusal = tuple[int, str | None, str, str | None]
 
@@ -45,6 +47,7 @@ class Ledger:
         self._waiting: list[Refusal] = []
         self._open: list[Refusal] = []
         self._done: list[pa.RecordBatch] = []
+        self._good = 0
 
     def reject(self, line: int, field: str | None, reason: str, excerpt: object = None) -> None:
         """Note that the row on `line` cannot be an event."""
@@ -55,14 +58,16 @@ class Ledger:
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def enter(self, refusals: list[Refusal]) -> None:
-        """Enter refusals, by line.
+    def enter(self, refusals: list[Refusal], good: int = 0) -> None:
+        """Enter the refusals of some rows, by line, and how many others are good.
 
         Raises
         ------
         SourceError
-            If the import was asked to stop at the first bad row.
+            If the import was asked to stop at the first bad row, or a million rows are
+            bad and none is good.
         """
+        self._good += good
         if not refusals:
             return
         refusals = sorted(refusals, key=lambda item: item[0])
@@ -78,6 +83,13 @@ class Ledger:
         self._open += refusals
         if len(self._open) >= _BLOCK:
             self._close_block()
+        if self.rejected >= _HOPELESS and not self._good:
+            _, name, reason, _ = refusals[0]
+            raise SourceError(
+                f"{self._name}: none of the first {self.rejected:,} rows is an event (the last "
+                f"were refused because {name or 'the row'} {reason}). Nothing was imported; look "
+                "at the roles of the columns, or import with errors='raise' to see the first one"
+            )
 
     def table(self) -> pa.Table:
         """Return the refusals as a table, by line."""

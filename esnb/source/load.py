@@ -233,7 +233,7 @@ def _stage(
 ) -> None:
     def keep(batch: Batch, refused: list[Refusal]) -> None:
         table, bad = canon.rows(batch)
-        ledger.enter(refused + bad)
+        ledger.enter(refused + bad, table.num_rows)
         store.add(table)
 
     # One thread reads, one checks and stores: the second is mostly in DuckDB and Arrow.

@@ -16,7 +16,7 @@ __all__ = ["Opened"]
 _BLOCK = 1 << 20
 # A log of machine-made lines packs 20 to 100 times; a bomb comes near deflate's 1,032.
 MAX_RATIO = 250
-FREE_BYTES = 64 << 20
+FREE_BYTES = 16 << 20
 MAX_BYTES = 256 << 30
 MAX_LINE = 64 << 20
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile)

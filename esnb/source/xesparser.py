@@ -5,11 +5,13 @@ from __future__ import annotations
 from xml.parsers import expat
 
 from esnb.errors import SourceError
-from esnb.source.opened import MAX_LINE
+from esnb.schema import MAX_PAYLOAD
 
 __all__ = ["Parser"]
 
-_PIECE = 16 << 20
+_PIECE = 1 << 20
+# No attribute that fits into a payload needs a longer one.
+_LONGEST_TAG = MAX_PAYLOAD + _PIECE
 
 
 class Parser:
@@ -57,6 +59,12 @@ class Parser:
                 self.expat.Parse(part, False)
                 self._fed += len(part)
                 self._ended += part.count(b"\n")
+                # expat 2.5 reads an unfinished tag again with each piece: time squared.
+                if self._fed - self.expat.CurrentByteIndex > _LONGEST_TAG:
+                    raise SourceError(
+                        f"{self._name}, line {self.line}: a tag is longer than "
+                        f"{_LONGEST_TAG >> 20} MiB"
+                    )
             if final:
                 self.expat.Parse(b"", True)
         except expat.ExpatError as error:
@@ -65,9 +73,6 @@ class Parser:
                 f"{expat.ErrorString(error.code)}. "
                 "Nothing was imported; the file is damaged or no XML"
             ) from None
-        # expat 2.5 reads an unfinished tag again with each block: time squared.
-        if self._fed - self.expat.CurrentByteIndex > MAX_LINE:
-            raise SourceError(f"line {self.line}: a tag is longer than {MAX_LINE >> 20} MiB")
 
     def _doctype(self, *_: object) -> None:
         raise SourceError(

@@ -32,7 +32,7 @@ import sys, time
 start = time.perf_counter()
 import esnb
 log = esnb.open(sys.argv[1], maintain=False)
-count = log.events().aggregate("count(*)").fetchall()[0][0]
+count = log.sql("select count(*) from events").fetchall()[0][0]
 print(time.perf_counter() - start, count)
 """
 

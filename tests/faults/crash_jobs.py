@@ -21,7 +21,7 @@ from .workload import appends, batch, contents, judge
 
 
 def record(
-    fault: Fault, pipe: int, *, root: str, trace: str, large: bool, fail_at: int = 0
+    fault: Fault, pipe: int, *, root: str, trace: str, large: bool, fail_sync: int = 0
 ) -> None:
     """Live a log's life below `root` and write down every operation.
 
@@ -29,20 +29,18 @@ def record(
     ----------
     large
         Append so much that SQLite moves its journal into the file on the way.
-    fail_at
-        Number of the operation that fails (EIO), and is then tried again; 0 for none.
+    fail_sync
+        Number of the sync that fails (EIO), and whose step is then tried again; 0 for none.
+
+    Lines: ``hit KIND PATH`` for the failed one; ``syncs N``, those of the whole life.
     """
     handle = os.open(trace, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o644)
-    mode = "fail" if fail_at else "none"
-    fault.arm(root, mode, error=errno.EIO, number=fail_at, trace=handle, report=pipe)
+    mode = "fail" if fail_sync else "none"
+    fault.arm(
+        root, mode, error=errno.EIO, number=fail_sync, row="syncs", trace=handle, report=pipe
+    )
     _live(fault, Path(root) / "log", large=large)
-    fault.disarm()
-
-
-def list_operations(fault: Fault, pipe: int, *, root: str) -> None:
-    """Live the same life and say every operation of it."""
-    fault.arm(root, "list", report=pipe)
-    _live(fault, Path(root) / "log", large=False)
+    say(pipe, "syncs", fault.count("syncs"))
     fault.disarm()
 
 

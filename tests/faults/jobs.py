@@ -44,7 +44,7 @@ def inject(fault: Fault, pipe: int, *, path: str, trace: str = "", **armed: Any)
     trial.step("compact", lambda: trial.handle().compact(grace=MONTH))
     trial.step("close", trial.close)
     fault.disarm()
-    say(pipe, "count", fault.count)
+    say(pipe, "count", fault.count())
 
 
 class _Trial:

@@ -1,8 +1,10 @@
 /* An LD_PRELOAD library that makes the operations on files below one folder fail.
  *
- * Operations are counted in two rows: the ones that open or change something
- * (from 1), and the reads (from 1).  At one number of one row something happens:
- * the process is killed before, after or in the middle, or the call fails.  It
+ * Operations are counted in three rows, each from 1: the ones that open or change
+ * something, the reads, and the syncs (which are among the first too: what comes
+ * between two syncs may differ from run to run, so a test that wants a sync counts
+ * syncs).  At one number of one row something happens: the process is killed
+ * before, after or in the middle, or the call fails.  It
  * can also write every operation to a trace.  Nothing happens until fault_arm();
  * a fork server loads it once and arms it in each child.
  *
@@ -28,12 +30,14 @@
 
 enum { NONE, KILL_BEFORE, KILL_AFTER, SHORT_KILL, SHORT, FAIL, FAIL_AFTER, STICKY, LIST, NO_SYNC };
 
+enum { CHANGES, READS, SYNCS };
+
 #define MAX_FD 65536
 
 static char root[PATH_MAX];
 static size_t root_length;
 static int armed, mode, code, trace_fd = -1, report_fd = -1;
-static int64_t count, reads, at, at_read;
+static int64_t counts[3], at[3];  /* by row */
 static int sticky;
 static char *names[MAX_FD];
 static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -64,13 +68,13 @@ void fault_root(const char *path) {
     root_length = strlen(root);
 }
 
-/* what: an enum above; number: of the operation (0 for none); of_reads: which row. */
-void fault_arm(int what, int error, int64_t number, int of_reads, int trace, int report) {
+/* what, row: of the enums above; number: of the operation in that row (0 for none). */
+void fault_arm(int what, int error, int64_t number, int row, int trace, int report) {
     mode = what;
     code = error;
-    count = reads = 0;
-    at = of_reads ? 0 : number;
-    at_read = of_reads ? number : 0;
+    memset(counts, 0, sizeof counts);
+    memset(at, 0, sizeof at);
+    at[row] = number;
     trace_fd = trace;
     report_fd = report;
     sticky = 0;
@@ -78,8 +82,7 @@ void fault_arm(int what, int error, int64_t number, int of_reads, int trace, int
 }
 
 void fault_disarm(void) { __atomic_store_n(&armed, 0, __ATOMIC_SEQ_CST); }
-int64_t fault_count(void) { return count; }
-int64_t fault_reads(void) { return reads; }
+int64_t fault_count(int row) { return counts[row]; }
 
 /* One line of the test's own in the trace: an acknowledgement. */
 void fault_note(const char *text) {
@@ -170,7 +173,11 @@ static void report(const char *kind, const char *path) {
 /* `grows`: the call takes room on the disk, so a full disk refuses it. */
 static int verdict(const char *kind, const char *path, int grows, int is_read) {
     if (!armed) return PASS;
-    int64_t number = __atomic_add_fetch(is_read ? &reads : &count, 1, __ATOMIC_SEQ_CST);
+    int row = is_read ? READS : CHANGES;
+    int is_sync = !strcmp(kind, "fsync") || !strcmp(kind, "fdatasync");
+    int64_t number = __atomic_add_fetch(&counts[row], 1, __ATOMIC_SEQ_CST);
+    int hit = number == at[row];
+    if (is_sync) hit |= __atomic_add_fetch(&counts[SYNCS], 1, __ATOMIC_SEQ_CST) == at[SYNCS];
     if (mode == LIST) {
         char what[64];
         snprintf(what, sizeof what, "%s %lld %d %s", is_read ? "R" : "W", (long long)number, grows,
@@ -178,12 +185,12 @@ static int verdict(const char *kind, const char *path, int grows, int is_read) {
         report(what, path);
         return PASS;
     }
-    if (mode == NO_SYNC) return !strcmp(kind, "fsync") || !strcmp(kind, "fdatasync") ? PRETEND : PASS;
+    if (mode == NO_SYNC) return is_sync ? PRETEND : PASS;
     if (sticky && grows) {
         errno = ENOSPC;
         return REFUSE;
     }
-    if (number != (is_read ? at_read : at) || mode == NONE) return PASS;
+    if (!hit || mode == NONE) return PASS;
     report(kind, path);
     switch (mode) {
         case KILL_BEFORE: die(); break;

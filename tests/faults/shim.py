@@ -34,6 +34,7 @@ _MODES = (
     "list",
     "no sync",
 )
+_ROWS = ("changes", "reads", "syncs")
 
 
 class Unavailable(Exception):
@@ -79,7 +80,6 @@ class Fault:
             ctypes.c_int,
         ]
         self._library.fault_count.restype = ctypes.c_int64
-        self._library.fault_reads.restype = ctypes.c_int64
 
     def arm(
         self,
@@ -88,14 +88,17 @@ class Fault:
         *,
         error: int = 0,
         number: int = 0,
-        reads: bool = False,
+        row: str = "changes",
         trace: int = -1,
         report: int = -1,
     ) -> None:
-        """Start counting the operations below `root`; let `mode` happen at one of them."""
+        """Start counting the operations below `root`; let `mode` happen at one of them.
+
+        `number` counts the operations of one `row`: "changes", "reads" or "syncs".
+        """
         self._library.fault_root(os.fsencode(root))
         what = _MODES.index(mode)
-        self._library.fault_arm(what, error, number, int(reads), trace, report)
+        self._library.fault_arm(what, error, number, _ROWS.index(row), trace, report)
 
     def disarm(self) -> None:
         """Let everything pass again."""
@@ -105,10 +108,9 @@ class Fault:
         """Write a line of our own to the trace."""
         self._library.fault_note(text.encode())
 
-    @property
-    def count(self) -> int:
-        """Operations so far that opened or changed something."""
-        return int(self._library.fault_count())
+    def count(self, row: str = "changes") -> int:
+        """Operations of a row so far."""
+        return int(self._library.fault_count(_ROWS.index(row)))
 
 
 @dataclass(frozen=True)

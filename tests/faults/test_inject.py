@@ -132,7 +132,7 @@ def test_fault_at_every_operation(
             mode=what,
             error=code,
             number=number,
-            reads=group == "reads",
+            row="reads" if group == "reads" else "changes",
         )
         hit += bool(run.of("hit"))
         found = problems(server, run, trial_log)

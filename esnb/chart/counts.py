@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from duckdb import ConstantExpression, DuckDBPyRelation, Expression, FunctionExpression
 
-from esnb import instants
+from esnb import duck, instants
 from esnb.chart.relations import column, relation, zone_of
 from esnb.chart.steps import Step, fitting, step
 from esnb.errors import InstantError, QueryError
@@ -282,7 +281,7 @@ def _top(
 def _public(shown: Shown) -> DuckDBPyRelation:
     """Return the rows under the names that a user knows."""
     rest = other_label(shown.keys)
-    connection = duckdb.connect()
+    connection = duck.connect()
     connection.execute("set TimeZone = ?", [shown.zone])
     named = pc.if_else(shown.rows["rest"], pa.scalar(rest), shown.rows["key"])
     table = pa.table([shown.rows["at"], named, shown.rows["count"]], ["at", shown.by, "count"])

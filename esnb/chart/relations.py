@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 from duckdb import DuckDBPyRelation, Expression, SQLExpression
 
+from esnb import duck
 from esnb.errors import QueryError
 from esnb.query.names import quote
 
@@ -25,7 +25,7 @@ def relation(source: Any) -> DuckDBPyRelation:
     if isinstance(source, DuckDBPyRelation):
         return source
     if isinstance(source, pa.Table):
-        return duckdb.connect().from_arrow(source)
+        return duck.connect().from_arrow(source)
     events = getattr(source, "events", None)
     if callable(events):
         return relation(events())

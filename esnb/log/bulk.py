@@ -7,13 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from esnb import jsontext
+from esnb import duck, jsontext
 from esnb.errors import DuplicateEventError
 from esnb.log import files, frames, locks, segment
 from esnb.log.finder import Finder
@@ -145,7 +144,7 @@ class _Run:
         self._pool = ThreadPoolExecutor(2, "esnb-import")
         self._storing: list[Future[Segment]] = []
         self._fresh = state.next_position == 0
-        self._heads = duckdb.connect(config={"threads": 2})
+        self._heads = duck.connect(threads=2)
         self._heads.execute("create table heads(stream varchar, revision bigint, position bigint)")
 
     def begin(self, sealed: list[Segment]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from esnb import instants
+from esnb import duck, instants
 from esnb.errors import DamagedLogError, EventError
 from esnb.event import RecordedEvent
 from esnb.log.ids import IdIndex
@@ -144,7 +144,7 @@ class Finder:
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """Return a connection of the log's own, for files that it wrote itself."""
         if self._connection is None:
-            self._connection = duckdb.connect()
+            self._connection = duck.connect()
             self._connection.execute(
                 "set global TimeZone='UTC'; set global parquet_metadata_cache=true"
             )

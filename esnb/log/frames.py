@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from esnb import instants, jsontext
+from esnb import duck, instants, jsontext
 from esnb.errors import EventError, InputError, JsonError
 from esnb.log.rawtext import suspects
 from esnb.schema import EVENT_SCHEMA, INSTANT, MAX_PAYLOAD, check_text
@@ -152,7 +151,7 @@ def _column(
 
 
 def _new_ids(rows: int) -> pa.ChunkedArray:
-    with duckdb.connect() as connection:
+    with duck.connect() as connection:
         made = connection.execute("select uuidv7()::varchar as id from range(?)", [rows])
         return made.to_arrow_table()["id"]
 
@@ -241,7 +240,7 @@ def _check_payloads(name: str, column: Any, offset: int) -> None:
 
 def _some_key_twice(objects: Any) -> bool:
     """Tell whether any of these objects has a key twice.  Most events have one of few shapes."""
-    with duckdb.connect() as connection:
+    with duck.connect() as connection:
         connection.register("frame", pa.table({"text": objects}))
         # In two steps: DuckDB would push the condition down to every row.
         connection.execute(

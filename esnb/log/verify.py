@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
+from esnb import duck
 from esnb.errors import DamagedLogError, EsnbError
 from esnb.log import manifest, segment
 from esnb.log.layout import Identity, Layout
@@ -117,7 +117,7 @@ def _numbers(
     if not full or not segments:
         return []
     paths = [str(item.path) for item in segments]
-    with duckdb.connect() as connection:
+    with duck.connect() as connection:
         counted = connection.execute(
             "select count(*), count(distinct position), min(position), max(position)"
             " from read_parquet(?, hive_partitioning=false)",
@@ -158,7 +158,7 @@ def _heads(layout: Layout, tail: Tail, snapshot: Snapshot) -> list[Finding]:
     kinds = {"stream": pa.string(), "revision": pa.int64(), "position": pa.int64()}
     paths = [str(item.path) for item in snapshot.segments]
     sealed = "select stream, revision, position from read_parquet(?, hive_partitioning=false)"
-    with duckdb.connect() as connection:
+    with duck.connect() as connection:
         connection.register(
             "noted", pa.table({name: pa.array(noted[name], kinds[name]) for name in kinds})
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 
+from esnb import duck
 from esnb.errors import DamagedLogError, QueryError
 from esnb.log.snapshot import Segment, Snapshot
 from esnb.query import adhoc, gate, select
@@ -233,7 +234,7 @@ class Session:
             self._temporary = folder
         kept = Path(self._temporary, _KEPT)
         kept.mkdir(exist_ok=True)
-        connection = duckdb.connect()
+        connection = duck.connect()
         settings = {
             "TimeZone": literal(self._zone or "UTC"),
             "parquet_metadata_cache": "true",

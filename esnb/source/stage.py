@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from esnb import instants, jsontext
+from esnb import duck, instants, jsontext
 from esnb.errors import InputError, SourceError
 from esnb.log.rawtext import suspects
 from esnb.schema import INSTANT, MAX_PAYLOAD, check_text
@@ -33,7 +32,7 @@ class Canon:
         self._roles = roles
         self._zone = zone
         self._form = form
-        self._connection = duckdb.connect(config={"threads": 2})
+        self._connection = duck.connect(threads=2)
         self._connection.execute("set TimeZone = 'UTC'")
 
     def close(self) -> None:

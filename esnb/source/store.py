@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from esnb import jsontext
+from esnb import duck, jsontext
 from esnb.log.ids import Hashes, hashes
 from esnb.log.rawtext import raw_chunks
 from esnb.schema import EVENT_SCHEMA
@@ -86,14 +86,12 @@ class Store:
         return self._opened
 
     def _connect(self, path: str) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(
+        connection = duck.connect(
             path,
-            config={
-                "threads": 2,
-                "memory_limit": "400MB",
-                "temp_directory": str(self._folder / "spill"),
-                "preserve_insertion_order": True,
-            },
+            threads=2,
+            memory_limit="400MB",
+            temp_directory=str(self._folder / "spill"),
+            preserve_insertion_order=True,
         )
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from esnb import jsontext
+from esnb import duck, jsontext
 from esnb.errors import JsonError, SourceError
 from esnb.source.batch import JSON_TEXT
 from esnb.source.ledger import Ledger
@@ -67,7 +67,7 @@ def field(name: str, kind: str | None) -> Any:
         return pa.field(name, pa.string(), metadata=JSON_TEXT)
     if kind is None or kind == "VARCHAR":
         return pa.field(name, pa.string())
-    with duckdb.connect() as connection:
+    with duck.connect() as connection:
         made = connection.execute(f"select null::{kind} as x").to_arrow_table()
     return pa.field(name, made.schema[0].type)
 
@@ -75,7 +75,7 @@ def field(name: str, kind: str | None) -> Any:
 def typed(lines: Any, table: Any, kinds: Mapping[str, str], ledger: Ledger) -> tuple[Any, Any]:
     """Return lines and table with the declared columns cast; rows that do not fit are refused."""
     bad: dict[int, None] = {}
-    with duckdb.connect() as connection:
+    with duck.connect() as connection:
         for name, kind in kinds.items():
             if name not in table.column_names or kind == "VARCHAR":
                 continue

@@ -36,9 +36,7 @@ def record(
     """
     handle = os.open(trace, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o644)
     mode = "fail" if fail_sync else "none"
-    fault.arm(
-        root, mode, error=errno.EIO, number=fail_sync, row="syncs", trace=handle, report=pipe
-    )
+    fault.arm(root, mode, error=errno.EIO, number=fail_sync, row="syncs", trace=handle, report=pipe)
     _live(fault, Path(root) / "log", large=large)
     say(pipe, "syncs", fault.count("syncs"))
     fault.disarm()

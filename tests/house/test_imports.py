@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it.  Modules of one layer may import each other.
 LAYERS = [
     {"errors"},
-    {"instants", "frozen", "jsontext", "event", "schema", "show"},
+    {"instants", "frozen", "jsontext", "event", "schema", "show", "duck"},
     {"log"},
     {"query"},
     {"timeline"},
@@ -35,6 +35,7 @@ HEAVY = {
 # What each layer is built on; everything else is foreign to it.
 THIRD_PARTY = {
     "errors": set(),
+    "duck": {"duckdb"},
     "instants": {"numpy"},
     "frozen": set(),
     "jsontext": {"orjson"},
@@ -113,6 +114,11 @@ def test_third_party_imports_stay_in_their_bounds(path):
         if name not in known:
             assert name in THIRD_PARTY[place(path)], f"{path}:{line} imports {name}"
             assert not (at_top and name in HEAVY), f"{path}:{line} imports {name} at the top"
+
+
+def test_duckdb_is_opened_in_one_place():
+    """Opened anywhere else, it would draw its progress bar into what a script reads."""
+    assert [path.name for path in FILES if "duckdb.connect(" in path.read_text()] == ["duck.py"]
 
 
 def loaded_after(statement: str) -> set[str]:

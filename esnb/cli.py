@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from esnb import _face, instants
+from esnb.duck import interruptible
 from esnb.errors import EsnbError, InputError, LogError, QueryError
 from esnb.show import text_table, visible
 from esnb.source import import_events
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with interruptible():
+            return int(options.run(options))
     except (InputError, QueryError) as error:
         return _complain(error, 2)
     except EsnbError as error:

@@ -1,12 +1,14 @@
-"""Opening DuckDB, the one way all of esnb does it."""
+"""Opening DuckDB, and stopping it, the one way all of esnb does it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
 
-__all__ = ["connect"]
+__all__ = ["connect", "interruptible"]
 
 
 def connect(path: str = ":memory:", **config: Any) -> duckdb.DuckDBPyConnection:
@@ -26,3 +28,18 @@ def connect(path: str = ":memory:", **config: Any) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(path, config=config)
     connection.execute("set enable_progress_bar = false")
     return connection
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let an interrupt arrive as `KeyboardInterrupt`; also a decorator.
+
+    DuckDB answers Ctrl-C, or the notebook's stop button, with a `RuntimeError` whose cause
+    it is: a program that stops on `KeyboardInterrupt` would take it for a fault.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None
+        raise

@@ -14,6 +14,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from esnb.duck import interruptible
 from esnb.errors import EsnbError, EventError, LogError, ReadOnlyLogError
 from esnb.event import DomainEvent, RecordedEvent
 from esnb.log import backup as backups
@@ -255,6 +256,7 @@ class Log:
         self._wrote = True
         return self._writer.batch()
 
+    @interruptible()
     def append_frame(self, frame: Any, *, trusted: bool = False) -> BulkResult:
         """Append many events at once, all or nothing.
 
@@ -394,6 +396,7 @@ class Log:
         self._check_writable()
         return self._maintenance.compact(grace=grace)
 
+    @interruptible()
     def verify(self, *, full: bool = True) -> VerifyReport:
         """Check the whole log: chain, digests and, when `full`, every row and number."""
         with self._reading:

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from esnb.duck import interruptible
 from esnb.errors import QueryError
 from esnb.query.redact import redact
 
@@ -33,10 +34,11 @@ def run(
     # DuckDB takes an empty list for parameters that it then does not find.
     values = params if params is not None and len(params) else None
     try:
-        if timeout is None:
-            found = cursor.sql(text, params=values)
-        else:
-            found = _within(timeout, cursor, text, values)
+        with interruptible():
+            if timeout is None:
+                found = cursor.sql(text, params=values)
+            else:
+                found = _within(timeout, cursor, text, values)
         # A statement without rows (unsafe only) gives no relation.
         return cursor.sql("select true as done") if found is None else found
     except (duckdb.Error, RuntimeError) as error:  # RuntimeError: a value that is no SQL value

@@ -92,6 +92,7 @@ class Session:
             return self._connection(locked=True).cursor()
         return self._new_cursor(snapshot, locked=True)
 
+    @duck.interruptible()
     def keep(self, name: str, write: Callable[[Path], object]) -> Path:
         """Return a file that every locked cursor may read; `write` it if it is not there.
 

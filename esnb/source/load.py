@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from esnb import instants
+from esnb.duck import interruptible
 from esnb.errors import SourceError
 from esnb.source import times
 from esnb.source.batch import Batch, Source
@@ -48,6 +49,7 @@ _FORMATS = {
 Given = str | Callable[[Mapping[str, Any]], Any] | Any
 
 
+@interruptible()
 def import_events(
     source: Any,
     log: Log,

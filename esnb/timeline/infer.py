@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 
+from esnb.duck import interruptible
 from esnb.errors import TimelineError, shown
 from esnb.timeline.text import literals, pointer, unknown
 
@@ -120,6 +121,7 @@ def declared_type(text: str) -> str:
     return text.strip()
 
 
+@interruptible()
 def infer(
     cursor: duckdb.DuckDBPyConnection,
     selected: str,

@@ -80,10 +80,11 @@ def test_progress_and_interrupt(source: Path, tmp_path: Path) -> None:
         time.sleep(took * share)
         running.send_signal(signal.SIGINT)
         out, errors = running.communicate(timeout=120)
-        assert running.returncode == 0, errors[-2000:]
+        finished = out.startswith("done\n")  # the signal came after it, whatever it then did
+        assert finished or (running.returncode, out) == (0, "stopped\n"), errors[-2000:]
         said.add(out)
         with Log.open(place, maintain=False) as log:
-            held = ROWS if out == "done\n" else 0
+            held = ROWS if finished else 0
             assert log.next_position in (held, ROWS)
             assert log.verify().ok
             named = {segment.path for segment in log.snapshot().segments}

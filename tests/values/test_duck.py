@@ -2,8 +2,28 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from esnb import duck
+
+LONG = "select max(hash(i::varchar)) from range(100000000000) t(i)"
+INTERRUPTED = f"""
+import os, signal, sys, threading
+import esnb
+from esnb import cli, duck
+# With two threads, DuckDB may answer only when the other one has done its share.
+connect = duck.connect
+duck.connect = lambda *path, **config: connect(*path, **config | {{"threads": 1}})
+log = esnb.create(sys.argv[1])
+LONG = {LONG!r}
+threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    CALL
+except BaseException as error:
+    print(type(error).__name__)
+"""
 
 # DuckDB draws its bar after two seconds of work.
 SLOW = """
@@ -37,3 +57,29 @@ def test_nothing_but_the_answer_is_printed():
 def test_settings_arrive():
     with duck.connect(threads=1) as connection:
         assert connection.execute("select current_setting('threads')").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "with duck.interruptible(): duck.connect().execute(LONG)",
+        "log.sql(LONG, timeout=60)",
+        "log.session.keep('x', lambda path: duck.connect().execute(LONG))",
+        "print(cli.main(['sql', sys.argv[1], LONG]))",
+    ],
+)
+def test_the_stop_button_stops(tmp_path: Path, call: str):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.replace("CALL", call), str(tmp_path / "log")],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    said = "130\n" if "cli" in call else "KeyboardInterrupt\n"
+    assert done.stdout == said, done.stderr
+
+
+def test_other_faults_pass():
+    with pytest.raises(RuntimeError, match="mine"), duck.interruptible():
+        raise RuntimeError("mine")

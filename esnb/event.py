@@ -16,23 +16,45 @@ from esnb.schema import MAX_PAYLOAD, check_text
 __all__ = ["DomainEvent", "RecordedEvent", "new_event_id"]
 
 _EMPTY = FrozenDict()
+# Of the 80 bits behind the milliseconds: what chance fills, and the marks of a UUIDv7.
+_CHANCE = 0x0FFF_3FFF_FFFF_FFFF_FFFF
+_VERSION_7 = 0x7000_8000_0000_0000_0000
 
 
 def new_event_id() -> str:
     """Return a new UUIDv7 (RFC 9562): ids sort by the millisecond they were made in."""
-    stamp = (time.time_ns() // 1_000_000).to_bytes(6, "big")
-    rest = bytearray(os.urandom(10))
-    rest[0] = 0x70 | rest[0] & 0x0F
-    rest[2] = 0x80 | rest[2] & 0x3F
-    text = (stamp + rest).hex()
+    chance = int.from_bytes(os.urandom(10), "big") & _CHANCE
+    text = f"{time.time_ns() // 1_000_000 << 80 | _VERSION_7 | chance:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class _Frozen:
     """Fields set once, compared and hashed by value."""
 
-    __slots__ = ()
+    __slots__ = ("_data", "_metadata")
     _fields: tuple[str, ...] = ()
+
+    data_text: str
+    metadata_text: str
+    _data: FrozenDict | None
+    _metadata: FrozenDict | None
+
+    @property
+    def data(self) -> FrozenDict:
+        """The payload, read when first asked for."""
+        return self._parsed("_data", self.data_text)
+
+    @property
+    def metadata(self) -> FrozenDict:
+        """The metadata, read when first asked for."""
+        return self._parsed("_metadata", self.metadata_text)
+
+    def _parsed(self, slot: str, text: str) -> FrozenDict:
+        value: FrozenDict | None = getattr(self, slot)
+        if value is None:
+            value = jsontext.parse_object(text)
+            object.__setattr__(self, slot, value)
+        return value
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"an event cannot change: {name} is set for ever")
@@ -52,12 +74,16 @@ class _Frozen:
         return hash(self._values())
 
 
-def _text_and_value(field: str, given: Mapping[str, Any] | str | None) -> tuple[str, FrozenDict]:
+def _text_and_value(
+    field: str, given: Mapping[str, Any] | str | None
+) -> tuple[str, FrozenDict | None]:
+    """Return the JSON text, checked, and the value; None where it is still to be read."""
     if given is None or (isinstance(given, Mapping) and not given):
         return "{}", _EMPTY
     try:
         if isinstance(given, str):
-            return given, jsontext.parse_object(given)
+            jsontext.check_object(given)
+            return given, None
         if not isinstance(given, Mapping):
             raise JsonError(f"must be a mapping or JSON text, not {type(given).__name__}")
         value = jsontext.freeze(given)
@@ -113,11 +139,9 @@ class DomainEvent(_Frozen):
         "actor",
         "causation_id",
         "correlation_id",
-        "data",
         "data_text",
         "event_id",
         "event_type",
-        "metadata",
         "metadata_text",
         "occurred_on",
         "schema_version",
@@ -144,10 +168,6 @@ class DomainEvent(_Frozen):
     correlation_id: str | None
     causation_id: str | None
     tags: tuple[str, ...]
-    data: FrozenDict
-    data_text: str
-    metadata: FrozenDict
-    metadata_text: str
 
     def __init__(
         self,
@@ -176,10 +196,10 @@ class DomainEvent(_Frozen):
         put(self, "tags", _tags(tags))
         text, value = _text_and_value("data", data)
         put(self, "data_text", text)
-        put(self, "data", value)
+        put(self, "_data", value)
         text, value = _text_and_value("metadata", metadata)
         put(self, "metadata_text", text)
-        put(self, "metadata", value)
+        put(self, "_metadata", value)
 
     def replace(self, **changes: Any) -> DomainEvent:
         """Return a copy with some arguments of the constructor changed; the id stays.
@@ -223,8 +243,6 @@ class RecordedEvent(_Frozen):
     """
 
     __slots__ = (
-        "_data",
-        "_metadata",
         *(name for name in DomainEvent._fields),
         "position",
         "recorded_on",
@@ -245,10 +263,6 @@ class RecordedEvent(_Frozen):
     correlation_id: str | None
     causation_id: str | None
     tags: tuple[str, ...]
-    data_text: str
-    metadata_text: str
-    _data: FrozenDict | None
-    _metadata: FrozenDict | None
 
     def __init__(self, **fields: Any) -> None:
         put = object.__setattr__
@@ -257,27 +271,25 @@ class RecordedEvent(_Frozen):
         put(self, "_data", None)
         put(self, "_metadata", None)
 
+    @classmethod
+    def of(
+        cls, event: DomainEvent, position: int, stream: str, revision: int, recorded_on: datetime
+    ) -> RecordedEvent:
+        """Return an event that was just written, at its place."""
+        made = cls.__new__(cls)
+        put = object.__setattr__
+        put(made, "position", position)
+        put(made, "stream", stream)
+        put(made, "revision", revision)
+        put(made, "recorded_on", recorded_on)
+        for name in _CARRIED:
+            put(made, name, getattr(event, name))
+        return made
+
     @property
     def category(self) -> str:
         """Category of the stream."""
         return self.stream.partition("-")[0]
-
-    @property
-    def data(self) -> FrozenDict:
-        """The payload, read when first asked for."""
-        return self._parsed("_data", self.data_text)
-
-    @property
-    def metadata(self) -> FrozenDict:
-        """The metadata, read when first asked for."""
-        return self._parsed("_metadata", self.metadata_text)
-
-    def _parsed(self, slot: str, text: str) -> FrozenDict:
-        value: FrozenDict | None = getattr(self, slot)
-        if value is None:
-            value = jsontext.parse_object(text)
-            object.__setattr__(self, slot, value)
-        return value
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_recorded_event, self._values())
@@ -287,6 +299,10 @@ class RecordedEvent(_Frozen):
             f"RecordedEvent(position={self.position}, {self.stream!r}, revision={self.revision}, "
             f"{self.event_type!r}, {self.data_text})"
         )
+
+
+# What a recorded event has from the one that was written: its fields, and what was read of them.
+_CARRIED = (*DomainEvent._fields, "_data", "_metadata")
 
 
 def _version(value: int) -> int:

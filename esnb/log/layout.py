@@ -69,7 +69,7 @@ class Layout:
 
     def has_manifest(self, number: int) -> bool:
         """Tell whether there is a manifest of this number; asked at every append, hence lean."""
-        return os.path.exists(f"{self._manifest_folder}{number:012d}.json")
+        return os.access(f"{self._manifest_folder}{number:012d}.json", os.F_OK)
 
     @cached_property
     def _manifest_folder(self) -> str:

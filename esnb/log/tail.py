@@ -15,6 +15,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,9 @@ create table if not exists state(
   one integer primary key check (one = 1), next_position integer not null,
   last_recorded_on integer not null, manifest integer not null, checksum integer not null);
 """
+_INSERT = "insert into events values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_PUT_HEAD = "insert or replace into heads values (?,?,?,?)"
+_PUT_STATE = "update state set next_position=?, last_recorded_on=?, manifest=?, checksum=?"
 _BUSY_SECONDS = 60
 
 _OPENING = threading.RLock()
@@ -148,6 +152,7 @@ class Tail:
             if not _CONNECTIONS[self._key]:
                 wal.check(path)
             self._db = self._open(read_only)
+            self._cursor = self._db.cursor()  # one for all: whatever it asks is read at once
             _CONNECTIONS[self._key] += 1
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
@@ -227,25 +232,25 @@ class Tail:
 
     # --- reading -------------------------------------------------------------------------
 
+    def _read(self, question: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._cursor.execute(question, values).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise self.refused("reading the tail", error) from error
+
     def state(self) -> State:
         """Return where the log stands."""
-        with self.errors("reading the tail"):
-            found = self._db.execute(
-                "select next_position, last_recorded_on, manifest, checksum from state"
-            ).fetchall()
+        found = self._read("select next_position, last_recorded_on, manifest, checksum from state")
         if len(found) != 1:
             raise DamagedLogError(self.path, "its state is gone")
         return State(*self._intact(found[0]))
 
     def head(self, stream: str) -> Head | None:
         """Return the head of `stream`, or None when it has no events."""
-        with self.errors("reading the tail"):
-            found = self._db.execute(
-                "select stream, revision, position, checksum from heads where stream = ?", (stream,)
-            ).fetchone()
-        if found is None:
-            return None
-        return Head(*self._intact(found)[1:])
+        found = self._read(
+            "select stream, revision, position, checksum from heads where stream = ?", (stream,)
+        )
+        return Head(*self._intact(found[0])[1:]) if found else None
 
     def heads(self) -> Iterator[tuple[str, int, int]]:
         """Yield stream, revision and position of every head."""
@@ -256,34 +261,28 @@ class Tail:
 
     def count_heads(self) -> int:
         """Return how many streams there are."""
-        with self.errors("reading the tail"):
-            return int(self._db.execute("select count(*) from heads").fetchone()[0])
+        return int(self._read("select count(*) from heads")[0][0])
 
     def rows(self, start: int, stop: int | None = None) -> list[Row]:
         """Return the events from position `start` up to, not including, `stop`."""
-        with self.errors("reading the tail"):
-            found = self._db.execute(
-                "select * from events where position >= ? and position < ? order by position",
-                (start, stop if stop is not None else 2**62),
-            ).fetchall()
+        found = self._read(
+            "select * from events where position >= ? and position < ? order by position",
+            (start, stop if stop is not None else 2**62),
+        )
         return [Row(*self._intact(row)) for row in found]
 
     def by_id(self, event_id: str) -> Row | None:
         """Return the event with this id, if the tail still has it."""
-        with self.errors("reading the tail"):
-            found = self._db.execute(
-                "select * from events where event_id = ?", (event_id,)
-            ).fetchone()
-        return None if found is None else Row(*self._intact(found))
+        found = self._read("select * from events where event_id = ?", (event_id,))
+        return Row(*self._intact(found[0])) if found else None
 
     def by_stream(self, stream: str, start: int, watermark: int) -> list[Row]:
         """Return the events of `stream` from revision `start` at or above the watermark."""
-        with self.errors("reading the tail"):
-            found = self._db.execute(
-                "select * from events where stream = ? and revision >= ? and position >= ? "
-                "order by revision",
-                (stream, start, watermark),
-            ).fetchall()
+        found = self._read(
+            "select * from events where stream = ? and revision >= ? and position >= ? "
+            "order by revision",
+            (stream, start, watermark),
+        )
         return [Row(*self._intact(row)) for row in found]
 
     def _intact(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -293,13 +292,17 @@ class Tail:
 
     # --- writing -------------------------------------------------------------------------
 
+    def _run(self, doing: str, statement: str, values: Sequence[object] = ()) -> None:
+        try:
+            self._cursor.execute(statement, values)
+        except sqlite3.Error as error:
+            raise self.refused(doing, error) from error
+
     def begin(self) -> None:
-        with self.errors("opening a transaction"):
-            self._db.execute("begin immediate")
+        self._run("opening a transaction", "begin immediate")
 
     def commit(self) -> None:
-        with self.errors("committing"):
-            self._db.execute("commit")
+        self._run("committing", "commit")
 
     def sync_name(self) -> None:
         """Force the name of SQLite's journal to the disk, once for a connection.
@@ -312,48 +315,44 @@ class Tail:
             self._named = True
 
     def rollback(self) -> None:
-        with self.errors("rolling back"):
-            if self._db.in_transaction:
-                self._db.execute("rollback")
+        if self._db.in_transaction:
+            self._run("rolling back", "rollback")
 
     def begin_reading(self) -> None:
         """Open a transaction in which every read sees one state."""
-        with self.errors("opening a transaction"):
-            self._db.execute("begin")
+        self._run("opening a transaction", "begin")
 
     def savepoint(self) -> None:
-        self._db.execute("savepoint request")
+        self._run("opening a savepoint", "savepoint request")
 
     def release(self) -> None:
-        self._db.execute("release request")
+        self._run("releasing a savepoint", "release request")
 
     def undo(self) -> None:
-        with self.errors("rolling back"):
-            self._db.execute("rollback to request")
-            self._db.execute("release request")
+        self._run("rolling back", "rollback to request")
+        self._run("rolling back", "release request")
 
     def insert(self, rows: Sequence[Row]) -> None:
         """Insert events."""
-        with self.errors("writing events"):
-            self._db.executemany(
-                "insert into events values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                [(*row, checksum(row)) for row in rows],
-            )
+        for row in rows:
+            values = (*row, checksum(row))
+            self._run("writing events", _INSERT, values)
 
     def put_heads(self, heads: Iterable[tuple[str, int, int]]) -> None:
         """Set heads: stream, revision, position."""
         with self.errors("writing stream heads"):
             self._db.executemany(
-                "insert or replace into heads values (?,?,?,?)",
+                _PUT_HEAD,
                 ((*head, checksum(head)) for head in heads),
             )
 
+    def put_head(self, stream: str, revision: int, position: int) -> None:
+        """Set the head of one stream."""
+        head = (stream, revision, position)
+        self._run("writing stream heads", _PUT_HEAD, (*head, checksum(head)))
+
     def put_state(self, state: State) -> None:
-        with self.errors("writing the state"):
-            self._db.execute(
-                "update state set next_position=?, last_recorded_on=?, manifest=?, checksum=?",
-                (*state, checksum(state)),
-            )
+        self._run("writing the state", _PUT_STATE, (*state, checksum(state)))
 
     def purge(self, before: int) -> None:
         """Drop the events below a position: they are sealed."""
@@ -369,9 +368,13 @@ class Tail:
             finally:
                 target.close()
 
-    def errors(self, doing: str) -> _Errors:
+    @contextmanager
+    def errors(self, doing: str) -> Iterator[None]:
         """Turn SQLite's errors into ours, naming the file."""
-        return _Errors(self, doing)
+        try:
+            yield
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise self.refused(doing, error) from error
 
     def refused(self, doing: str, error: sqlite3.Error | UnicodeDecodeError) -> Exception:
         """Return our error for one of SQLite."""
@@ -389,20 +392,3 @@ class Tail:
                 path=self.path,
             )
         return DamagedLogError(self.path, f"{doing} failed ({text})")
-
-
-class _Errors:
-    """The block of `Tail.errors`: a dozen of them make an append, so no generator."""
-
-    __slots__ = ("_doing", "_tail")
-
-    def __init__(self, tail: Tail, doing: str) -> None:
-        self._tail = tail
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, sqlite3.Error | UnicodeDecodeError):
-            raise self._tail.refused(self._doing, error) from error

@@ -215,8 +215,12 @@ class Writer:
         try:
             with self.transaction(at_stake) as (tail, before):
                 state = before
-                for request in requests:
-                    state = self._try(tail, state, request)
+                if len(requests) == 1:
+                    # Alone it needs no savepoint: its refusal undoes the transaction.
+                    state = self._write(tail, state, requests[0])
+                else:
+                    for request in requests:
+                        state = self._try(tail, state, request)
                 if state != before:
                     tail.put_state(state)
         except BaseException as error:
@@ -254,7 +258,7 @@ class Writer:
             tail.insert(rows)
             if rows:
                 last = rows[-1]
-                tail.put_heads([(append.stream, last.revision, last.position)])
+                tail.put_head(append.stream, last.revision, last.position)
                 position = last.position + 1
             request.results.extend(results)
         if position == state.next_position:
@@ -269,6 +273,7 @@ class Writer:
     ) -> tuple[list[Row], list[RecordedEvent]]:
         results: list[RecordedEvent | int] = []
         rows: list[Row] = []
+        written: list[DomainEvent] = []
         here: dict[str, int] = {}
         head = tail.head(append.stream)
         revision = -1 if head is None else head.revision
@@ -284,11 +289,16 @@ class Writer:
                 revision += 1
                 here[event.event_id] = len(rows)
                 results.append(len(rows))
+                written.append(event)
                 rows.append(_row(append.stream, event, position + len(rows), revision, now))
         if rows or not append.events:
             # A repeated append is answered with what it wrote, wherever the stream is by now.
             _expect(append, None if head is None else head.revision)
-        made = [recorded(row) for row in rows]
+        at = instants.from_micros(now)
+        made = [
+            RecordedEvent.of(event, row.position, row.stream, row.revision, at)
+            for event, row in zip(written, rows, strict=True)
+        ]
         return rows, [made[item] if isinstance(item, int) else item for item in results]
 
     def _caught_up(self, tail: Tail, state: State) -> State:

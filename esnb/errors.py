@@ -11,6 +11,8 @@ carries its facts as attributes and says what to do next.
     │   ├── JsonError                  a payload that is not strict JSON
     │   ├── EventError                 an event with a missing or wrong field
     │   ├── SourceError                a file or frame that cannot be imported
+    │   ├── SchemaError                an event class that cannot be, or does not know an event
+    │   ├── AggregateError             an aggregate class that cannot be, or cannot fold an event
     │   └── TimelineError              a question that a timeline cannot answer
     ├── QueryError                     SQL that is refused or fails
     └── LogError                       the log on disk
@@ -30,6 +32,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = [
+    "AggregateError",
     "AppendConditionError",
     "CommitUncertain",
     "DamagedLogError",
@@ -47,6 +50,7 @@ __all__ = [
     "QueryError",
     "ReadOnlyLogError",
     "RevisionConflictError",
+    "SchemaError",
     "SourceError",
     "StorageError",
     "TimelineError",
@@ -121,6 +125,14 @@ def _event_error(field: str, reason: str, row: int | None) -> EventError:
 
 class SourceError(InputError):
     """A file or frame cannot be imported at all (a bad row is rejected in the ledger instead)."""
+
+
+class SchemaError(InputError):
+    """An event class cannot be made, or does not know a type or version of an event."""
+
+
+class AggregateError(InputError):
+    """An aggregate class cannot be made, or one of its handlers cannot take an event."""
 
 
 class TimelineError(InputError):

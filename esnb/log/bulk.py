@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,6 +143,7 @@ class _Run:
         self._folder = layout.events
         self._keys: Hashes = np.empty(0, np.uint64)  # of this run, sorted
         self._pool = ThreadPoolExecutor(2, "esnb-import")
+        self._checking = ThreadPoolExecutor(1, "esnb-import")
         self._storing: list[Future[Segment]] = []
         self._fresh = state.next_position == 0
         self._heads = duck.connect(threads=2)
@@ -156,35 +158,52 @@ class _Run:
     def write(self, part: pa.Table, zone: str | None, *, trusted: bool) -> None:
         """Write one batch as segments that no manifest names yet."""
         given = part.num_rows
-        events = frames.canonical(part, self._rows_read, zone, trusted=trusted)
-        self._rows_read += given
-        events, keys = self._without_known(events, compare_times="occurred_on" in part.column_names)
-        self.duplicates += given - events.num_rows
-        if not events.num_rows:
-            return
-        # Timsort merges what is sorted already in one pass.
-        self._keys = np.sort(np.concatenate([self._keys, np.sort(keys)]), kind="stable")
-        events, order = self._placed(events)
-        newest = pc.max(events["recorded_on"].cast(pa.int64())).as_py()
-        self.last_recorded_on = max(self.last_recorded_on, newest)
+        events = frames.canonical(part, self._rows_read, zone)
+        with self._checked(events, () if trusted else {"data", "metadata"} & {*part.column_names}):
+            self._rows_read += given
+            compare_times = "occurred_on" in part.column_names
+            events, keys = self._without_known(events, compare_times=compare_times)
+            self.duplicates += given - events.num_rows
+            if not events.num_rows:
+                return
+            # Timsort merges what is sorted already in one pass.
+            self._keys = np.sort(np.concatenate([self._keys, np.sort(keys)]), kind="stable")
+            events, order = self._placed(events)
+            parts = segment.divide(events, order)
+            newest = pc.max(events["recorded_on"].cast(pa.int64())).as_py()
+            self.last_recorded_on = max(self.last_recorded_on, newest)
         # Compressing and syncing need no lock of the interpreter: meanwhile the next batch is read.
         self._stored()
         self._storing = [
-            self._pool.submit(self._store, events, keys, month, rows)
-            for month, rows in segment.divide(events, order)
+            self._pool.submit(self._store, events, keys, month, rows) for month, rows in parts
         ]
         self.next += events.num_rows
         self.appended += events.num_rows
+
+    @contextmanager
+    def _checked(self, events: pa.Table, names: Iterable[str]) -> Iterator[None]:
+        """Check payloads while the block runs; a bad one is what is told, whatever else is."""
+        checks = [
+            self._checking.submit(frames.check_payloads, name, events[name], self._rows_read)
+            for name in sorted(names)
+        ]
+        try:
+            yield
+        finally:
+            for check in checks:
+                check.result()
 
     def finish(self) -> None:
         """Note the heads of the streams, and wait until every batch is on the disk."""
         self.tail.put_heads(self._newest_heads())
         self._stored()
         self._pool.shutdown()
+        self._checking.shutdown()
 
     def give_up(self) -> None:
         """Take away what was written."""
         self._pool.shutdown(cancel_futures=True)
+        self._checking.shutdown()
         done = [item for item in self._storing if not item.cancelled() and not item.exception()]
         discard([*self.made, *(item.result() for item in done)])
 
@@ -200,7 +219,7 @@ class _Run:
 
     def _newest_heads(self) -> Iterator[tuple[str, int, int]]:
         """Yield the heads of the streams that grew."""
-        result = self._heads.execute("select stream, revision, position from heads")
+        result = self._heads.execute("select stream, revision, position from heads order by stream")
         while rows := result.fetchmany(10_000):
             yield from rows
 
@@ -212,7 +231,7 @@ class _Run:
         rank = np.empty(len(names), np.int64)
         rank[by_name] = np.arange(len(names))
         codes = rank[streams.indices.to_numpy()]
-        order = np.argsort(codes, kind="stable")
+        order = segment.stable_order(codes)
         counts = np.bincount(codes)
         ends = np.cumsum(counts)
         before = self._revisions(names)
@@ -231,6 +250,8 @@ class _Run:
 
     def _revisions(self, names: pa.Array) -> npt.NDArray[np.int64]:
         """Return the newest revision of each stream, -1 for a new one."""
+        if self._fresh and not self.next:
+            return np.full(len(names), -1)  # the first of a new log
         frame = pa.table({"stream": names, "rank": np.arange(len(names))})
         self._heads.register("frame", frame)
         if not self._fresh:

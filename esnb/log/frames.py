@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,7 +16,7 @@ from esnb.errors import EventError, InputError, JsonError
 from esnb.log.rawtext import suspects
 from esnb.schema import EVENT_SCHEMA, INSTANT, MAX_PAYLOAD, check_text
 
-__all__ = ["batches", "canonical"]
+__all__ = ["batches", "canonical", "check_payloads"]
 
 # Half a million rows of ordinary events are about 150 MB: large segments, small memory.
 _ROWS = 500_000
@@ -32,6 +34,10 @@ _SCALAR = rf"(?:{_STRING}|-?(?:0|[1-9][0-9]{{0,17}})(?:\.[0-9]{{1,17}})?|true|fa
 _VALUE = rf"(?:{_SCALAR}|\[\]|\[{_SCALAR}(?:, ?{_SCALAR})*\])"
 _MEMBER = rf'"[^"\\\x00-\x1f]*": ?{_VALUE}'
 _PLAIN_OBJECT = rf"\A(?:\{{\}}|\{{{_MEMBER}(?:, ?{_MEMBER})*\}})\z"
+_PLAIN_KEY = re.compile(r'[^"\\\x00-\x1f]*')
+# Texts in which the usual objects are looked for, and how many keys make too long a pattern.
+_SAMPLE = 256
+_MANY_KEYS = 48
 _OWN = {"position", "revision", "category"}
 
 
@@ -76,8 +82,10 @@ def _reader(frame: Any) -> Iterable[Any]:
     )
 
 
-def canonical(part: pa.Table, offset: int, zone: str | None, *, trusted: bool) -> pa.Table:
+def canonical(part: pa.Table, offset: int, zone: str | None) -> pa.Table:
     """Return `part` with all columns of EVENT_SCHEMA but position, revision and category.
+
+    Payloads are not looked into; see `check_payloads`.
 
     Parameters
     ----------
@@ -85,8 +93,6 @@ def canonical(part: pa.Table, offset: int, zone: str | None, *, trusted: bool) -
         Row number of the first row in the whole frame, for errors.
     zone
         Declared zone, for timestamps without one.
-    trusted
-        The payloads are known to be strict JSON objects.
 
     Raises
     ------
@@ -112,10 +118,6 @@ def canonical(part: pa.Table, offset: int, zone: str | None, *, trusted: bool) -
     if "recorded_on" not in names and "occurred_on" in names:
         columns["recorded_on"] = columns["occurred_on"]
     _check_names(columns, offset)
-    if not trusted:
-        for name in ("data", "metadata"):
-            if name in names:
-                _check_payloads(name, columns[name], offset)
     table = pa.table({name: columns[name] for name in EVENT_SCHEMA.names if name not in _OWN})
     return table.cast(pa.schema([EVENT_SCHEMA.field(name) for name in table.column_names]))
 
@@ -131,7 +133,9 @@ def _column(
         if pa.types.is_timestamp(kind):
             return pa.repeat(pa.scalar(instants.micros(instants.now())).cast(kind), rows)
         if name == "tags":
-            return pa.array([[]] * rows, kind)
+            return pa.ListArray.from_arrays(
+                pa.repeat(0, rows + 1).cast(pa.int32()), pa.array([], pa.string())
+            ).cast(kind)
         return pa.repeat(pa.scalar(default, kind), rows)
     if pa.types.is_timestamp(kind):
         given = _instants(name, given, zone, offset)
@@ -224,18 +228,58 @@ def _refuse(name: str, bad: Any, reason: str, offset: int) -> None:
         raise EventError(name, reason, row=offset + bad.to_pylist().index(True))
 
 
-def _check_payloads(name: str, column: Any, offset: int) -> None:
-    """Check payloads strictly: plain ones all at once, the others one by one."""
+def check_payloads(name: str, column: Any, offset: int) -> None:
+    """Check that payloads are strict JSON objects: most at once, the others one by one.
+
+    Raises
+    ------
+    EventError
+        Naming the first bad row.
+    """
+    rest = np.arange(len(column))
+    usual = _usual_objects(column) if len(column) else None
+    if usual is not None:
+        rest = np.flatnonzero(~pc.match_substring_regex(column, usual).to_numpy())
+        column = column.take(pa.array(rest))
+    if not len(rest):
+        return
     plain = pc.match_substring_regex(column, _PLAIN_OBJECT)
     odd = np.flatnonzero(~plain.to_numpy())
-    simple = column.filter(plain) if len(odd) else column
-    if _some_key_twice(simple):
+    if _some_key_twice(column.filter(plain) if len(odd) else column):
         odd = np.arange(len(column))
-    for row, text in zip(odd.tolist(), column.take(pa.array(odd)).to_pylist(), strict=True):
+    rows = rest[odd].tolist()
+    for row, text in zip(rows, column.take(pa.array(odd)).to_pylist(), strict=True):
         try:
             jsontext.check_object(text)
         except JsonError as error:
             raise EventError(name, str(error), row=offset + row) from None
+
+
+def _usual_objects(column: Any) -> str | None:
+    """Return a pattern of plain objects with the keys that a sample has; None where none prevail.
+
+    The keys of each are different by themselves, so that what it matches need not be asked
+    for twins.
+    """
+    sample = column.take(pa.array(np.unique(np.linspace(0, len(column) - 1, _SAMPLE, dtype=int))))
+    shapes: Counter[tuple[str, ...]] = Counter()
+    for text in sample.to_pylist():
+        try:
+            keys = tuple(jsontext.parse_object(text))
+        except JsonError:
+            continue
+        if all(_PLAIN_KEY.fullmatch(key) for key in keys):
+            shapes[keys] += 1
+    usual: list[str] = []
+    covered = size = 0
+    for keys, count in shapes.most_common():
+        size += len(keys) + 1
+        if size > _MANY_KEYS:
+            break
+        members = (f'"{re.escape(key)}": ?{_VALUE}' for key in keys)
+        usual.append(rf"\{{{', ?'.join(members)}\}}")
+        covered += count
+    return rf"\A(?:{'|'.join(usual)})\z" if covered > len(sample) // 2 else None
 
 
 def _some_key_twice(objects: Any) -> bool:

@@ -25,7 +25,7 @@ from esnb.errors import DamagedLogError
 from esnb.log import files
 from esnb.schema import COLUMNS, EVENT_SCHEMA
 
-__all__ = ["MAX_ROWS", "Rows", "Segment", "divide", "read_segment", "write"]
+__all__ = ["MAX_ROWS", "Rows", "Segment", "divide", "read_segment", "stable_order", "write"]
 
 Rows = npt.NDArray[np.intp]
 
@@ -116,37 +116,51 @@ def divide(events: pa.Table, order: Rows | None = None) -> list[tuple[str, Rows]
     list of (str, array)
         The name of the month and the rows, by stream and revision; at most MAX_ROWS.
     """
+    if not events.num_rows:
+        return []
     if order is None:
         keys = [("stream", "ascending"), ("revision", "ascending")]
         order = pc.sort_indices(events, sort_keys=keys).to_numpy().astype(np.intp)
     month = _month_numbers(events["recorded_on"])
-    parts: list[list[int]] = []
+    first = int(month.min())
+    counts = np.bincount(month - first)
+    part_of = np.zeros(len(counts), np.int64)
+    names: list[str] = []
     rows = _FULL_MONTH
-    for number, count in zip(*np.unique(month, return_counts=True), strict=True):
+    for place in np.flatnonzero(counts).tolist():
         if rows >= _FULL_MONTH:
-            parts.append([])
+            number = first + place
+            names.append(f"{number // 12:04d}-{number % 12 + 1:02d}")
             rows = 0
-        parts[-1].append(int(number))
-        rows += int(count)
-    month = month[order]
+        part_of[place] = len(names) - 1
+        rows += int(counts[place])
+    part = part_of[month - first]
+    ends = np.cumsum(np.bincount(part))
     found = []
-    for numbers in parts:
-        name = f"{numbers[0] // 12:04d}-{numbers[0] % 12 + 1:02d}"
-        inside = order if len(parts) == 1 else order[_among(month, numbers)]
+    for name, inside in zip(
+        names, np.split(order[stable_order(part[order])], ends[:-1]), strict=True
+    ):
         pieces = -(-len(inside) // MAX_ROWS)
         found += [(name, piece) for piece in np.array_split(inside, pieces)]
     return found
 
 
+def stable_order(codes: npt.NDArray[np.int64]) -> Rows:
+    """Return the order of numbers from 0 to 2**32, equal ones as they stand.
+
+    NumPy sorts numbers of 16 bits by counting, in a fraction of the time of others.
+    """
+    order = np.argsort(codes.astype(np.uint16), kind="stable")
+    if len(codes) and int(codes.max()) > 0xFFFF:
+        order = order[np.argsort((codes[order] >> 16).astype(np.uint16), kind="stable")]
+    return order
+
+
 def _month_numbers(at: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """Return years times 12 plus months from 0."""
-    number = pc.add(pc.multiply(pc.year(at), 12), pc.subtract(pc.month(at), 1))
-    return np.asarray(number.to_numpy())
-
-
-def _among(month: npt.NDArray[np.int64], numbers: list[int]) -> npt.NDArray[np.bool_]:
-    # The months of a part follow each other among those that occur.
-    return (month >= numbers[0]) & (month <= numbers[-1])
+    micros = at.cast(pa.int64()).to_numpy().view("datetime64[us]")
+    since_1970: npt.NDArray[np.int64] = micros.astype("datetime64[M]").astype(np.int64)
+    return since_1970 + 1970 * 12
 
 
 def write(folder: Path, month: str, events: pa.Table) -> Segment:
@@ -197,16 +211,11 @@ def write(folder: Path, month: str, events: pa.Table) -> Segment:
         rows=events.num_rows,
         bytes=size,
         sha256=sha256,
-        stream=_range(events["stream"]),
+        stream=(events["stream"][0].as_py(), events["stream"][-1].as_py()),
         occurred_on=_span(events["occurred_on"]),
         recorded_on=_span(events["recorded_on"]),
         categories=tuple(sorted(categories)) if len(categories) <= _MANY_CATEGORIES else None,
     )
-
-
-def _range(column: Any) -> tuple[str, str]:
-    found = pc.min_max(column).as_py()
-    return found["min"], found["max"]
 
 
 def _span(column: Any) -> tuple[datetime, datetime]:

@@ -48,7 +48,8 @@ class EventLog(Log):
         if self._closed:
             raise LogError(f"the log {self.path} was closed; open it again with esnb.open(path)")
         if self._session is None:
-            self._session = Session(self.path, zone=self.zone)
+            derived = None if self.read_only else self._layout.derived
+            self._session = Session(self.path, zone=self.zone, derived=derived)
         return self._session
 
     def close(self) -> None:

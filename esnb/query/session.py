@@ -29,7 +29,6 @@ __all__ = ["Session"]
 # Each holds a tail; the newest few are those in use.
 _CURSORS = 4
 _MAX_TEMPORARY = "16GB"
-_MAX_KEPT = 4 << 30
 _KEPT = "kept"
 
 
@@ -45,10 +44,17 @@ class Session:
         reads texts without a zone.  UTC without one.
     memory_limit
         As DuckDB writes it (``"4GB"``); DuckDB's own default without one.
+    derived
+        Folder within the log for what is derived from it; a temporary one without it.
     """
 
     def __init__(
-        self, log_path: Path, *, zone: str | None = None, memory_limit: str | None = None
+        self,
+        log_path: Path,
+        *,
+        zone: str | None = None,
+        memory_limit: str | None = None,
+        derived: Path | None = None,
     ) -> None:
         self._path = Path(log_path).absolute()
         self._zone = zone
@@ -56,7 +62,7 @@ class Session:
         self._lock = threading.RLock()
         self._closed = False
         self._remove: weakref.finalize[[str, bool], Session] | None = None
-        self._kept: OrderedDict[Path, int] = OrderedDict()
+        self._derived = derived
         self._locked: duckdb.DuckDBPyConnection | None = None
         self._unlocked: duckdb.DuckDBPyConnection | None = None
         self._cursors: OrderedDict[tuple[bool, int, int], duckdb.DuckDBPyConnection] = OrderedDict()
@@ -92,29 +98,15 @@ class Session:
             return self._connection(locked=True).cursor()
         return self._new_cursor(snapshot, locked=True)
 
-    @duck.interruptible()
-    def keep(self, name: str, write: Callable[[Path], object]) -> Path:
-        """Return a file that every locked cursor may read; `write` it if it is not there.
+    @property
+    def derived(self) -> Path:
+        """Folder for what is derived from the log, which every locked cursor may read.
 
-        Files go when the session closes, or when newer ones need the room; then
-        relations that read them end.
+        That of the log, or one that goes when the session is closed.
         """
         with self._lock:
             self._connection(locked=True)
-            path = Path(self._temporary, _KEPT, name)
-            if path not in self._kept:
-                unfinished = path.with_suffix(".tmp")
-                try:
-                    write(unfinished)
-                    unfinished.rename(path)
-                finally:
-                    unfinished.unlink(missing_ok=True)
-                self._kept[path] = path.stat().st_size
-            self._kept.move_to_end(path)
-            while sum(self._kept.values()) > _MAX_KEPT and len(self._kept) > 1:
-                oldest, _ = self._kept.popitem(last=False)
-                oldest.unlink(missing_ok=True)
-            return path
+            return self._derived or Path(self._temporary, _KEPT)
 
     def events(self, snapshot: Snapshot, **filters: Any) -> duckdb.DuckDBPyRelation:
         """Return events as a relation with the canonical columns, by position.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import pyarrow as pa
 from esnb import instants
 from esnb.duck import interruptible
 from esnb.errors import SourceError
+from esnb.progress import bar
 from esnb.source import times
 from esnb.source.batch import Batch, Source
 from esnb.source.frame import Frame
@@ -168,7 +168,7 @@ def import_events(
         try:
             _stage(opened, roles, store, ledger, Canon(roles, zone, time_format), progress)
             repeats = store.refuse_twins(ledger)
-            with _bar(progress, store.rows, " events", "writing") as step:
+            with bar(progress, store.rows, " events", "writing") as step:
                 result = log.append_frame(_counted(store.events(), step), trusted=True)
         finally:
             store.close()
@@ -242,7 +242,7 @@ def _stage(
     with closing(canon), ThreadPoolExecutor(1, "esnb-import") as pool:
         under_way: Future[None] | None = None
         done = 0
-        with _bar(progress, source.size, source.unit, f"reading {source.name}") as step:
+        with bar(progress, source.size, source.unit, f"reading {source.name}") as step:
             for batch in source.read(wants(roles), ledger):
                 refused = ledger.take()
                 if under_way is not None:
@@ -261,23 +261,6 @@ def _counted(
     for batch in batches:
         yield batch
         step(batch.num_rows)
-
-
-@contextmanager
-def _bar(
-    progress: bool | None, total: int | None, unit: str, title: str
-) -> Iterator[Callable[[int], object]]:
-    """Show a progress bar where somebody can see it."""
-    notebook = "ipykernel" in sys.modules
-    if progress is False or (progress is None and not notebook and not sys.stderr.isatty()):
-        yield lambda _: None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(
-        total=total, unit=unit, desc=title[:60], unit_scale=True, leave=False, delay=0.5
-    ) as bar:
-        yield bar.update
 
 
 def _only_csv(null_values: Sequence[str], types: Mapping[str, str] | None) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from esnb.timeline.build import Table
 from esnb.timeline.fold import column
 from esnb.timeline.moment import Moment
+from esnb.timeline.table import Table
 from esnb.timeline.text import literal
 
 __all__ = ["blame_sql"]
@@ -31,7 +31,7 @@ def blame_sql(table: Table, stream: str, at: Moment) -> str:
         rows = "{'place': 0, 'field': '', 'value': NULL::VARCHAR, 'cause': NULL::BIGINT}"
     return f"""
 WITH reached AS (
-    SELECT t.* FROM {table.source} AS t WHERE t.stream = {literal(stream)} AND {at.reached("t")}
+    SELECT t.* FROM {table.of(stream)} AS t WHERE {at.reached("t")}
 ), steps AS (
     SELECT t.*{steps}
     FROM reached AS t

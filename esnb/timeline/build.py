@@ -1,151 +1,127 @@
-"""The interval table: one row per event, with the state after it and how long it stood."""
+"""Making the rows of a store: from nothing, or going on from the open rows.
+
+Streams are taken in ranges of about a million rows: memory stays bounded, and the log's
+files, which are sorted by stream, are read once.  Where rows are there already, only the
+events since are read; a stream that they touch goes on from its open row, which stands for
+all rows before it (`esnb.timeline.pipeline`) and is closed by that.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import duckdb
 
+from esnb.duck import interruptible
 from esnb.errors import TimelineError
-from esnb.timeline import merge
-from esnb.timeline.fold import BOXED_NULL, Field, Fold, column, nested_value
+from esnb.progress import bar
+from esnb.timeline import cube
+from esnb.timeline.fold import CARRIED, Fold
+from esnb.timeline.parts import read_sql, restored, stored, write_part
+from esnb.timeline.pipeline import every_sql, sided, system_rows
+from esnb.timeline.state import Part, State
+from esnb.timeline.table import OWN, Table
 from esnb.timeline.text import literal
 
-__all__ = ["SourceSession", "Table", "build", "interval_sql", "one_row"]
+__all__ = ["built", "extended", "interval_sql", "one_row", "reading"]
 
-_CARRIED = (
-    "stream",
-    "revision",
-    "position",
-    "event_id",
-    "event_type",
-    "actor",
-    "occurred_on",
-    "recorded_on",
-)
-_OWN = (*_CARRIED, "system_from", "system_to", "next_position", "ended")
-_PLAIN_TYPES = {"VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE", "JSON", "DATE", "INTEGER", "TIMESTAMPTZ"}
+_RANGE = 1_000_000
+_SAMPLES = 200
+# As many small files of a kind become one.
+_MERGED = 16
+_STATES, _NEW, _CARRY, _GONE = "_esnb_states", "_esnb_new", "_esnb_carry", "_esnb_gone"
 
 
-class SourceSession(Protocol):
-    """What a timeline asks of the session of a log (see `esnb.query.session.Session`)."""
+def interval_sql(fold: Fold) -> str:
+    """Return the SELECT over ``events`` that the rows follow from, for people to read.
 
-    def cursor(self, snapshot: Any) -> duckdb.DuckDBPyConnection: ...
-
-    def fresh(self, snapshot: Any = None) -> duckdb.DuckDBPyConnection: ...
-
-    def keep(self, name: str, write: Callable[[Path], object]) -> Path: ...
+    What sides add comes from a table ``rows``, since it is computed outside of SQL.
+    """
+    return every_sql(fold, "rows" if fold.sides else f"({system_rows(fold)})")
 
 
-@dataclass(frozen=True)
-class Table:
-    """An interval table: SQL that it is read from, on any cursor of its session, and the fold."""
-
-    source: str
-    fold: Fold
-
-
-def interval_sql(fold: Fold, nested: str) -> str:
-    """Return the SELECT of the interval table.
+@interruptible()
+def built(cursor: duckdb.DuckDBPyConnection, fold: Fold, folder: Path, next_position: int) -> State:
+    """Write all rows of `fold` to files in `folder`.
 
     Parameters
     ----------
-    fold
-        What is folded.
-    nested
-        Name of the table of `esnb.timeline.merge.states`; not read without nested fields.
-    """
-    carried = ", ".join(f"e.{name}" for name in _CARRIED)
-    joined = f"\n    LEFT JOIN {nested} AS h ON h.position = e.position" if fold.nested else ""
-    order = [field.name for field in fold.nested]
-    said = "".join(
-        f",\n        {_said(field, order, fold)} AS said_{i}" for i, field in enumerate(fold.fields)
-    )
-    # What an ending event says is not folded, so it need not fit the types either.
-    extracts = "".join(
-        f", CASE WHEN NOT {fold.ended} THEN {sql} END AS {name}"
-        if fold.ends
-        else f", {sql} AS {name}"
-        for name, sql in fold.extracts
-    )
-    states = "".join(
-        f",\n    {field.windowed(f's.said_{i}', 'so_far')} AS {column(field)}"
-        for i, field in enumerate(fold.fields)
-    )
-    return f"""
-WITH extracted AS (
-    SELECT {carried}, e.data, {fold.ended} AS ended{extracts}
-    FROM events AS e WHERE {fold.where}
-), said AS (
-    SELECT {carried}, e.ended{said}
-    FROM extracted AS e{joined}
-)
-SELECT {", ".join(f"s.{name}" for name in _CARRIED)},
-    max(s.recorded_on) OVER so_far AS system_from,
-    CASE WHEN lead(s.position) OVER so_far IS NOT NULL
-        THEN max(s.recorded_on) OVER and_next END AS system_to,
-    lead(s.position) OVER so_far AS next_position,
-    s.ended{states}
-FROM said AS s
-WINDOW so_far AS (PARTITION BY s.stream ORDER BY s.position
-        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW),
-    and_next AS (PARTITION BY s.stream ORDER BY s.position
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING)
-ORDER BY s.stream, s.position
-""".strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
-
-
-def build(
-    session: SourceSession, cursor: duckdb.DuckDBPyConnection, fold: Fold, next_position: int
-) -> Table:
-    """Make the interval table of `fold` at a position, if it is not there yet.
-
-    It is a Parquet file: rows that any number of cursors may read.
+    cursor
+        Cursor that knows ``events`` up to `next_position`.
 
     Raises
     ------
     TimelineError
         If a value does not fit the type declared for its field.
     """
-    sql = interval_sql(fold, "nested")
-    digest = hashlib.sha256(sql.encode()).hexdigest()[:32]
-    path = session.keep(
-        f"{digest}-{next_position}.parquet", lambda place: _write(cursor, fold, place)
-    )
-    # Names of fields may be any text, so the file has none of them.
-    columns = [
-        *(f"t.{name}" for name in _OWN),
-        *(
-            f"{_restored(field, f't.f{number}')} AS {column(field)}"
-            for number, field in enumerate(fold.fields)
-        ),
-    ]
-    return Table(
-        f"(SELECT {', '.join(columns)} FROM read_parquet({literal(str(path))}) AS t)",  # noqa: S608
-        fold,
+    work = _Work(cursor, fold, folder, None)
+    with reading():
+        ranges = work.ranges("true")
+        with bar(None, len(ranges), " parts", "folding events", delay=1.5) as step:
+            for where in ranges:
+                work.take(where)
+                step(1)
+    return State(
+        next_position,
+        anchor(cursor, next_position),
+        work.slots,
+        tuple(work.closed),
+        tuple(work.open),
     )
 
 
-def _write(cursor: duckdb.DuckDBPyConnection, fold: Fold, path: Path) -> None:
-    nested = "_esnb_nested"
-    kept = [
-        *(f"t.{name}" for name in _OWN),
-        *(
-            f"{_stored(field, f't.{column(field)}')} AS f{number}"
-            for number, field in enumerate(fold.fields)
-        ),
-    ]
-    if fold.nested:
-        cursor.register(nested, merge.states(cursor, fold))
+@interruptible()
+def extended(cursor: duckdb.DuckDBPyConnection, table: Table, next_position: int) -> State:
+    """Write what the events since add to `table`, and return the state of both.
+
+    Raises
+    ------
+    TimelineError
+        If a value does not fit the type declared for its field.
+    """
+    before = table.state
+    work = _Work(cursor, table.fold, table.folder, table)
+    with reading():
+        ranges = work.ranges(f"e.position >= {before.next_position}")
+        if not ranges:
+            return replace(
+                before, next_position=next_position, anchor=anchor(cursor, next_position)
+            )
+        with bar(None, len(ranges), " parts", "folding new events", delay=1.5) as step:
+            for where in ranges:
+                work.take(where)
+                step(1)
+        gone = work.gone(before)
+        cubes = {name: part and work.cube(name, part) for name, part in before.cubes.items()}
+    state = before.after(
+        next_position=next_position,
+        anchor=anchor(cursor, next_position),
+        slots=work.slots,
+        closed=(*before.closed, *(part for part in work.closed if part.rows)),
+        open=(*before.open, *(part for part in work.open if part.rows)),
+        gone=gone,
+        cubes=cubes,
+    )
+    return _merged(cursor, replace(table, state=state))
+
+
+def anchor(cursor: duckdb.DuckDBPyConnection, next_position: int) -> str | None:
+    """Return the id of the last event before a position, None if there is none."""
+    rows = cursor.execute(
+        "SELECT e.event_id FROM events AS e WHERE e.position = ?", [next_position - 1]
+    ).fetchall()
+    return str(rows[0][0]) if rows else None
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Say what is wrong where a value does not fit its type."""
     try:
-        cursor.execute(
-            f"COPY (SELECT {', '.join(kept)} FROM ({interval_sql(fold, nested)}) AS t)"  # noqa: S608
-            f" TO {literal(str(path))} (FORMAT parquet)"
-        )
+        yield
     except (
         duckdb.ConversionException,
         duckdb.InvalidInputException,
@@ -156,23 +132,6 @@ def _write(cursor: duckdb.DuckDBPyConnection, fold: Fold, path: Path) -> None:
             f"a payload does not fit the type declared for its field: {reason}. "
             "Declare another type, or name the field without one"
         ) from error
-    finally:
-        if fold.nested:
-            cursor.unregister(nested)
-
-
-def _stored(field: Field, value: str) -> str:
-    return value if _same_in_parquet(field) else f"CAST({value} AS VARCHAR)"
-
-
-def _restored(field: Field, value: str) -> str:
-    return value if _same_in_parquet(field) else f"CAST({value} AS {field.type})"
-
-
-def _same_in_parquet(field: Field) -> bool:
-    """Tell whether a type comes back from Parquet as it went there."""
-    kind = field.type.upper().rstrip("[]")
-    return kind in _PLAIN_TYPES or kind.startswith("DECIMAL")
 
 
 def one_row(cursor: duckdb.DuckDBPyConnection, sql: str, *values: object) -> tuple[Any, ...]:
@@ -181,17 +140,183 @@ def one_row(cursor: duckdb.DuckDBPyConnection, sql: str, *values: object) -> tup
     return row
 
 
-def _said(field: Field, nested: list[str], fold: Fold) -> str:
-    """Return SQL of what an event says of `field`, `nested` being the nested ones by number.
+@dataclass
+class _Work:
+    """Folds ranges of streams, one after the other, into files."""
 
-    An event that ends the aggregate says NULL of every field: that is all it takes
-    for the next one to begin from nothing.
-    """
-    said = field.said
-    if field.nested:
-        i = nested.index(field.name)
-        value = nested_value(field, f"h.h{i}")
-        said = value if field.whole else f"CASE WHEN h.t{i} THEN {{'v': {value}}} END"
-    if not fold.ends:
-        return said
-    return f"CASE WHEN e.ended THEN {'NULL' if field.whole else BOXED_NULL} ELSE {said} END"
+    cursor: duckdb.DuckDBPyConnection
+    fold: Fold
+    folder: Path
+    before: Table | None
+
+    def __post_init__(self) -> None:
+        self.closed: list[Part] = []
+        self.open: list[Part] = []
+        self.slots = 0 if self.before is None else self.before.state.slots
+        self._level = 9 if self.before is None else 0
+        self._cubes = [] if self.before is None else list(self.before.state.cubes)
+        self.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {_GONE} (slot BIGINT)")
+        for number in range(len(self._cubes)):
+            self.cursor.execute(f"DROP TABLE IF EXISTS temp.{cube.changes_table(number)}")
+
+    def ranges(self, where: str) -> list[str]:
+        """Return conditions over ``e`` that divide the rows for which `where` holds."""
+        rows = f"({self.fold.rows})"
+        (count,) = one_row(
+            self.cursor,
+            f"SELECT count(*) FROM {rows} AS e WHERE {where}",  # noqa: S608 (our own text)
+        )
+        number = -(-count // _RANGE)
+        if number <= 1:
+            return [where] if count or self.before is None else []
+        rate = max(1, count // (number * _SAMPLES))
+        steps = ", ".join(str(i / number) for i in range(1, number))
+        (bounds,) = one_row(
+            self.cursor,
+            f"SELECT quantile_disc(e.stream, [{steps}]) FROM {rows} AS e"  # noqa: S608
+            f" WHERE {where} AND hash(e.position) % {rate} = 0",
+        )
+        between = [literal(bound) for bound in sorted(set(bounds or ()))]
+        below = ["true", *(f"e.stream >= {bound}" for bound in between)]
+        above = [*(f"e.stream < {bound}" for bound in between), "true"]
+        return [f"{where} AND {low} AND {high}" for low, high in zip(below, above, strict=True)]
+
+    def take(self, where: str) -> None:
+        """Fold the rows for which `where` holds: all, or all new ones, of some streams."""
+        fold, carry = self.fold, None
+        if self.before is not None:
+            self.cursor.execute(
+                f"CREATE OR REPLACE TEMP TABLE {_NEW} AS"  # noqa: S608 (our own text)
+                f" SELECT e.* FROM ({fold.rows}) AS e WHERE {where}"
+            )
+            fold, where, carry = replace(fold, rows=f"FROM {_NEW}"), "true", _CARRY
+            self._carry(self.before)
+        rows = f"({system_rows(fold, where, carry)})"
+        source = sided(self.cursor, fold, rows, carry=carry is not None)
+        every = every_sql(fold, source, carry=carry is not None)
+        self.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {_STATES} AS {every}")
+        for number, name in enumerate(self._cubes):
+            since = self.before.state.next_position if self.before else 0
+            cube.note_changes(self.cursor, fold, name, number, _STATES, since)
+        self._write()
+        for name in (_STATES, _NEW, _CARRY):
+            self.cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
+
+    def _carry(self, before: Table) -> None:
+        own = ", ".join(f"t.{name}" for name in (*CARRIED, "system_from", "ended", "slot"))
+        kinds = [(f"f{i}", field.type) for i, field in enumerate(self.fold.fields)]
+        states = "".join(
+            f", {restored(kind, f't.{name}')} AS {name}"
+            for name, kind in (*kinds, *self.fold.memory)
+        )
+        self.cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE {_CARRY} AS SELECT {own}{states}"  # noqa: S608
+            f" FROM {before.open_rows()} AS t SEMI JOIN {_NEW} AS n ON n.stream = t.stream"
+        )
+        self.cursor.execute(f"INSERT INTO {_GONE} SELECT slot FROM {_CARRY}")  # noqa: S608
+
+    def _write(self) -> None:
+        states = "".join(
+            f", {stored(field.type, f't.f{i}')} AS f{i}" for i, field in enumerate(self.fold.fields)
+        )
+        closed = ", ".join(f"t.{name}" for name in OWN)
+        self.closed.append(
+            write_part(
+                self.cursor,
+                f"SELECT {closed}{states} FROM {_STATES} AS t"  # noqa: S608 (our own text)
+                " WHERE t.next_position IS NOT NULL ORDER BY t.system_from, t.stream, t.position",
+                self.folder,
+                "closed",
+                level=self._level,
+            )
+        )
+        own = ", ".join(f"t.{name}" for name in (*CARRIED, "system_from", "ended"))
+        memory = "".join(
+            f", {stored(kind, f't.{name}')} AS {name}" for name, kind in self.fold.memory
+        )
+        part = write_part(
+            self.cursor,
+            f"SELECT t.*, row_number() OVER () + {self.slots - 1} AS slot FROM ("  # noqa: S608
+            f"SELECT {own}{states}{memory} FROM {_STATES} AS t"
+            " WHERE t.next_position IS NULL ORDER BY t.system_from, t.stream) AS t",
+            self.folder,
+            "open",
+            level=self._level,
+        )
+        self.open.append(part)
+        self.slots += part.rows
+
+    def gone(self, before: State) -> Part | None:
+        """Write the slots of all open rows that are open no more."""
+        if before.gone is not None:
+            old = read_sql(self.folder, (before.gone,))
+            self.cursor.execute(f"INSERT INTO {_GONE} SELECT slot FROM {old}")  # noqa: S608
+        slots = f"SELECT slot FROM {_GONE} ORDER BY slot"  # noqa: S608 (our own text)
+        part = write_part(self.cursor, slots, self.folder, "gone")
+        return part if part.rows else None
+
+    def cube(self, name: str, part: Part) -> Part | None:
+        """Write the counts of a column, with what the new rows changed of them."""
+        return cube.grown(self.cursor, self.folder, part, self._cubes.index(name))
+
+
+def _merged(cursor: duckdb.DuckDBPyConnection, table: Table) -> State:
+    """Make one file of many small ones, and leave out of the open ones what is gone."""
+    state, folder = table.state, table.folder
+    for level in range(9):
+        small = tuple(part for part in state.closed if part.level == level)
+        if len(small) >= _MERGED:
+            one = write_part(
+                cursor,
+                f"SELECT * FROM {read_sql(folder, small)} AS t"  # noqa: S608 (our own text)
+                " ORDER BY t.system_from, t.stream, t.position",
+                folder,
+                "closed",
+                level=min(level + 1, 8),
+            )
+            kept = tuple(part for part in state.closed if part not in small)
+            state = replace(state, closed=(*kept, one))
+    rows = sum(part.rows for part in state.open)
+    gone = state.gone.rows if state.gone is not None else 0
+    small = tuple(part for part in state.open if part.level < 9)
+    if len(small) >= _MERGED or gone > max(rows // 8, 50_000):
+        # Large files are written anew only when enough of their rows are gone.
+        state = _without_gone(
+            cursor, folder, state, small, rewrite_large=gone > max(rows // 8, 50_000)
+        )
+    return state
+
+
+def _without_gone(
+    cursor: duckdb.DuckDBPyConnection,
+    folder: Path,
+    state: State,
+    small: tuple[Part, ...],
+    *,
+    rewrite_large: bool,
+) -> State:
+    def standing(parts: tuple[Part, ...]) -> str:
+        rows = read_sql(folder, parts)
+        if state.gone is None:
+            return f"SELECT t.* FROM {rows} AS t"  # noqa: S608 (our own text)
+        gone = read_sql(folder, (state.gone,))
+        return f"SELECT t.* FROM {rows} AS t ANTI JOIN {gone} AS g ON g.slot = t.slot"  # noqa: S608
+
+    large = tuple(part for part in state.open if part not in small)
+    order = " ORDER BY t.system_from, t.stream"
+    made = [write_part(cursor, standing(small) + order, folder, "open", level=0)] if small else []
+    if not rewrite_large:
+        gone = state.gone
+        if gone is not None:
+            left = (
+                f"SELECT g.slot FROM {read_sql(folder, (gone,))} AS g"  # noqa: S608 (our own text)
+                f" ANTI JOIN {read_sql(folder, small)} AS t ON t.slot = g.slot ORDER BY g.slot"
+            )
+            gone = write_part(cursor, left, folder, "gone")
+        return replace(
+            state, open=(*large, *made), gone=gone if gone is not None and gone.rows else None
+        )
+    anew = [
+        write_part(cursor, standing((part,)) + order, folder, "open", level=9) for part in large
+    ]
+    return replace(state, open=(*anew, *made), gone=None)

@@ -9,21 +9,27 @@ import duckdb
 
 from esnb.errors import TimelineError, shown
 from esnb.query.names import quote
-from esnb.timeline.build import Table, one_row
-from esnb.timeline.moment import instant_sql
+from esnb.timeline.build import one_row
+from esnb.timeline.moment import Moment, instant_sql
+from esnb.timeline.table import Table
 
-__all__ = ["Ticks", "counts_sql", "ticks"]
+__all__ = ["Ticks", "counts_sql", "population_sql", "ticks", "whole_hour"]
 
 _MAX_TICKS = 100_000
+_HOUR = 3_600_000_000
 
 
 @dataclass(frozen=True)
 class Ticks:
-    """`number` instants from `start`, `every` months, days and microseconds apart."""
+    """`number` instants from `start`, `every` months, days and microseconds apart.
+
+    All of them are whole `hours`, or some may not be.
+    """
 
     start: str
     every: str
     number: int
+    hours: bool = False
 
 
 def ticks(
@@ -47,16 +53,16 @@ def ticks(
     """
     months, days, micros, every_sql = _duration(cursor, every)
     first, last = (None, None) if start is None else (instant_sql(start),) * 2
-    (any_event,) = one_row(
-        cursor,
-        f"SELECT min(t.system_from) IS NOT NULL FROM {table.source} AS t",  # noqa: S608 (our name)
-    )
-    if any_event:
-        unit = _unit(months, days, micros)
-        first = first or (
-            f"(SELECT date_trunc('{unit}', min(t.system_from)) FROM {table.source} AS t)"  # noqa: S608
+    if start is None or end is None:
+        # Files know their least and greatest values.
+        least, greatest = one_row(
+            cursor,
+            f"SELECT min(t.system_from), max(t.system_from) FROM {table.source} AS t",  # noqa: S608
         )
-        last = f"(SELECT max(t.system_from) FROM {table.source} AS t)"  # noqa: S608
+        if least is not None:
+            unit = _unit(months, days, micros)
+            first = first or f"date_trunc('{unit}', {instant_sql(least)})"
+            last = instant_sql(greatest)
     if end is not None:
         last = instant_sql(end)
         first = first or last
@@ -67,30 +73,47 @@ def ticks(
     # A month has at least 28 days; a day of 22 hours leaves room for any change of clocks.
     shortest = ((months * 28) + days) * 22 * 3_600_000_000 + micros
     number = _number(cursor, first, last, every_sql, shortest, through=end is None)
-    return Ticks(first, every_sql, number)
+    (odd,) = one_row(
+        cursor,
+        f"SELECT count(*) FROM (SELECT {first} + range * {every_sql} AS at FROM range({number}))"  # noqa: S608
+        f" AS t WHERE epoch_us(t.at) % {_HOUR} <> 0",
+    )
+    return Ticks(first, every_sql, number, hours=odd == 0)
 
 
-def counts_sql(table: Table, by: str, given: Ticks) -> str:
+def counts_sql(table: Table, by: str, given: Ticks, cube: str | None = None) -> str:
     """Return the SELECT of ``at, <by>, count``: every value at every tick, zeros too.
 
     The population follows from signed changes: a state counts from its begin and
-    no longer from its end; one of no length counts never.
+    no longer from its end; one of no length counts never.  Where all ticks are whole hours
+    they are taken from a `cube` (`esnb.timeline.cube`).
     """
     name = quote(by)
     shown_as = quote(f"{by}_2") if by.casefold() in {"at", "count"} else name
-    return f"""
-WITH ticks AS (
-    SELECT {given.start} + range * {given.every} AS at FROM range({given.number})
-), stood AS (
+    if cube is None:
+        kinds = "SELECT DISTINCT s.kind FROM stood AS s"
+        changes = f"""
+stood AS (
     SELECT t.{name} AS kind, t.system_from, t.system_to FROM {table.source} AS t
     WHERE NOT t.ended AND (t.system_to IS NULL OR t.system_to > t.system_from)
-), kinds AS (
-    SELECT row_number() OVER (ORDER BY k.kind NULLS LAST) AS id, k.kind
-    FROM (SELECT DISTINCT s.kind FROM stood AS s) AS k
 ), change AS (
     SELECT s.kind, s.system_from AS at, 1 AS step FROM stood AS s
     UNION ALL
     SELECT s.kind, s.system_to AS at, -1 AS step FROM stood AS s WHERE s.system_to IS NOT NULL
+)""".strip()  # noqa: S608 (identifiers quoted)
+    else:
+        kinds = "SELECT c.kind FROM change AS c GROUP BY c.kind HAVING sum(c.stood) > 0"
+        changes = f"""
+change AS (
+    SELECT c.kind, make_timestamptz(c.hour * {_HOUR}) AS at, c.delta AS step, c.stood
+    FROM {cube} AS c
+)""".strip()  # noqa: S608 (our own text)
+    return f"""
+WITH ticks AS (
+    SELECT {given.start} + range * {given.every} AS at FROM range({given.number})
+), {changes}, kinds AS (
+    SELECT row_number() OVER (ORDER BY k.kind NULLS LAST) AS id, k.kind
+    FROM ({kinds}) AS k
 ), level AS (
     SELECT k.id, c.at,
         sum(sum(c.step)) OVER (PARTITION BY k.id ORDER BY c.at) AS count
@@ -103,6 +126,27 @@ SELECT g.at, g.kind AS {shown_as}, CAST(coalesce(l.count, 0) AS BIGINT) AS count
 FROM grid AS g ASOF LEFT JOIN level AS l ON l.id = g.id AND g.at >= l.at
 ORDER BY g.at, g.id
 """.strip()  # noqa: S608 (identifiers quoted, constants made by us)
+
+
+def population_sql(table: Table, by: str, at: Moment, cube: str | None = None) -> str:
+    """Return the SELECT of ``<by>, count``: how many aggregates of each kind stood at a moment."""
+    name = quote(by)
+    count = quote("count_2" if by.casefold() == "count" else "count")
+    if cube is None:
+        return f"""
+SELECT t.{name}, count(*) AS {count} FROM {table.standing(at)} AS t WHERE NOT t.ended
+GROUP BY t.{name} ORDER BY {count} DESC, t.{name} NULLS LAST
+""".strip()  # noqa: S608 (identifiers quoted)
+    return f"""
+SELECT c.kind AS {name}, CAST(sum(c.delta) AS BIGINT) AS {count} FROM {cube} AS c
+WHERE c.hour <= {at.order // _HOUR}
+GROUP BY c.kind HAVING sum(c.delta) > 0 ORDER BY 2 DESC, 1 NULLS LAST
+""".strip()  # noqa: S608 (identifiers quoted)
+
+
+def whole_hour(at: Moment) -> bool:
+    """Tell whether a moment is a whole hour of the clock."""
+    return at.clock == "instant" and at.order % _HOUR == 0
 
 
 def _duration(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from esnb.timeline.build import Table
 from esnb.timeline.fold import column
 from esnb.timeline.moment import Moment
+from esnb.timeline.table import Table
 from esnb.timeline.text import literal
 
 __all__ = ["diff_sql"]
@@ -18,30 +18,32 @@ def diff_sql(table: Table, a: Moment, b: Moment) -> str:
     last one in (a, b] since which the field has its final value, for a removed
     stream the one that ended it.
     """
-    # `steps` begins with the row that stood at a.  Where a field differs at b, its last
-    # change lies behind that row, so the row itself is never taken for the cause.
+    # `rows` has for each stream that moved the row that stood at a, if there was one, and those
+    # since.  Where a field differs at b, its last change lies behind the first of them, so that
+    # one is never taken for the cause.
     fields = [column(field) for field in table.fold.fields]
     changed = "".join(
-        f",\n        t.{name} IS DISTINCT FROM lag(t.{name}) OVER o AS c{i}"
+        f",\n        t.{name} IS DISTINCT FROM lag(t.{name}) OVER o AS c{i}, t.{name} AS f{i}"
         for i, name in enumerate(fields)
     )
-    causes = "".join(
-        f",\n        max(s.position) FILTER (s.c{i}) AS c{i}" for i in range(len(fields))
+    ends = "".join(
+        f",\n        arg_max_null(s.f{i}, s.position) AS n{i},"
+        f" arg_max_null(s.f{i}, s.position) FILTER (s.old) AS w{i},"
+        f" max(s.position) FILTER (s.c{i}) AS c{i}"
+        for i in range(len(fields))
     )
+    none = "".join(f" AND p.w{i} IS NULL AND p.n{i} IS NULL" for i in range(len(fields)))
     rows = ", ".join(
         [
             "{'place': -1, 'field': NULL::VARCHAR, 'before': NULL::VARCHAR,"
-            " 'after': NULL::VARCHAR, 'cause': c.turned, 'differs': "
-            "NOT (p.had AND p.has)"
-            + "".join(f" AND w.{name} IS NULL AND n.{name} IS NULL" for name in fields)
-            + "}"
+            f" 'after': NULL::VARCHAR, 'cause': p.turned, 'differs': NOT (p.had AND p.has){none}}}"
         ]
         + [
             f"{{'place': {i}, 'field': {literal(field.name)},"
-            f" 'before': CAST(w.{name} AS VARCHAR), 'after': CAST(n.{name} AS VARCHAR),"
-            f" 'cause': CASE WHEN p.has THEN c.c{i} ELSE c.turned END,"
-            f" 'differs': w.{name} IS DISTINCT FROM n.{name}}}"
-            for i, (field, name) in enumerate(zip(table.fold.fields, fields, strict=True))
+            f" 'before': CAST(p.w{i} AS VARCHAR), 'after': CAST(p.n{i} AS VARCHAR),"
+            f" 'cause': CASE WHEN p.has THEN p.c{i} ELSE p.turned END,"
+            f" 'differs': p.w{i} IS DISTINCT FROM p.n{i}}}"
+            for i, field in enumerate(table.fold.fields)
         ]
     )
     guard = (
@@ -49,34 +51,33 @@ def diff_sql(table: Table, a: Moment, b: Moment) -> str:
         " error('the first moment lies after the second; swap them') ELSE true END"
     )
     return f"""
-WITH pair AS (
-    SELECT n.stream, n.position AS last, coalesce(w.position, -1) AS first,
-        coalesce(NOT w.ended, false) AS had, NOT n.ended AS has
-    FROM {table.source} AS n
-    LEFT JOIN {table.source} AS w ON w.stream = n.stream AND {a.standing("w")}
-    WHERE {guard} AND {b.standing("n")} AND w.position IS DISTINCT FROM n.position
-        AND NOT (n.ended AND coalesce(w.ended, true))
-), steps AS (
-    SELECT t.stream, t.position,
+WITH steps AS MATERIALIZED (
+    SELECT t.stream, t.position, t.event_id, t.event_type, t.actor, t.occurred_on, t.ended,
+        {a.reached("t")} AS old,
         t.ended IS DISTINCT FROM coalesce(lag(t.ended) OVER o, true) AS turned{changed}
-    FROM {table.source} AS t JOIN pair AS p ON p.stream = t.stream
-    WHERE t.position BETWEEN p.first AND p.last
+    FROM {table.within(a, b)} AS t
     WINDOW o AS (PARTITION BY t.stream ORDER BY t.position)
-), cause AS (
-    SELECT s.stream, max(s.position) FILTER (s.turned) AS turned{causes}
+), pair AS (
+    SELECT s.stream,
+        coalesce(bool_or(NOT s.ended) FILTER (s.old), false) AS had,
+        NOT arg_max(s.ended, s.position) AS has,
+        max(s.position) FILTER (s.turned) AS turned{ends}
     FROM steps AS s GROUP BY s.stream
 ), long AS (
     SELECT p.stream,
         CASE WHEN NOT p.had THEN 'added' WHEN NOT p.has THEN 'removed' ELSE 'changed' END AS change,
         unnest([{rows}]) AS row
-    FROM pair AS p
-    JOIN cause AS c ON c.stream = p.stream
-    JOIN {table.source} AS n ON n.stream = p.stream AND n.position = p.last
-    LEFT JOIN {table.source} AS w ON w.stream = p.stream AND w.position = p.first
+    FROM pair AS p WHERE p.had OR p.has
 )
-SELECT l.stream, l.change, l.row.field AS field, l.row."before" AS "before",
-    l.row."after" AS "after", t.position, t.event_id, t.event_type, t.actor, t.occurred_on
-FROM long AS l JOIN {table.source} AS t ON t.stream = l.stream AND t.position = l.row.cause
-WHERE l.row.differs
-ORDER BY l.stream, l.row.place
+SELECT d.stream, d.change, d.field, d."before", d."after", d.position, d.event_id, d.event_type,
+    d.actor, d.occurred_on
+FROM (
+    SELECT l.stream, l.change, l.row.field AS field, l.row."before" AS "before",
+        l.row."after" AS "after", t.position, t.event_id, t.event_type, t.actor, t.occurred_on,
+        l.row.place AS place
+    FROM long AS l JOIN steps AS t ON t.stream = l.stream AND t.position = l.row.cause
+    WHERE l.row.differs
+    UNION ALL BY NAME SELECT NULL::VARCHAR AS stream WHERE NOT {guard}
+) AS d
+ORDER BY d.stream, d.place
 """.strip()  # noqa: S608 (identifiers quoted, constants made by `text`)

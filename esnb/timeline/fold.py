@@ -1,25 +1,42 @@
-"""What is folded: which events, which fields, and what each event says of each field.
+"""What is folded: which rows, which fields, and what each row says of each field.
 
-A `Fold` is only a description.  `esnb.timeline.build` makes the table of all
-states from it, `esnb.timeline.valid` the states on the other clock; neither knows
-where the description came from.
+A `Fold` is only a description.  `esnb.timeline.pipeline` makes states from it, in one
+order or another; it does not know where the description came from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
+from esnb.errors import TimelineError
 from esnb.query.names import quote
-from esnb.timeline.infer import Payload
-from esnb.timeline.text import literal, literals, pointer
 
-__all__ = ["Field", "Fold", "Mode", "inferred"]
+__all__ = ["CARRIED", "Field", "Fold", "Kind", "Side", "column"]
 
-# What an event says that takes a value away.
+# Columns of a row that its state carries along.
+CARRIED = (
+    "stream",
+    "revision",
+    "position",
+    "event_id",
+    "event_type",
+    "actor",
+    "occurred_on",
+    "recorded_on",
+)
+# How states follow from a description.  Raised with every change to that: tables that an
+# older version made are then made anew.
+VERSION = 1
+
+# What a row says that takes a value away.
 BOXED_NULL = "{'v': NULL}"
-Mode = Literal["patch", "snapshot"]
+Kind = Literal["latest", "whole", "sum", "min", "max", "first"]
+_INEXACT = ("DOUBLE", "FLOAT", "REAL")
 
 
 @dataclass(frozen=True)
@@ -29,157 +46,199 @@ class Field:
     Attributes
     ----------
     name
-        Its column.
+        Its column; any text.
     key
-        Where it stands in the payload.
+        Where it comes from, for people: the key in the payload, or its name.
     type
         DuckDB type.
     said
-        SQL over an event ``e``: what the event says of the field, NULL where it
-        says nothing.  Where it may say NULL, that is ``{'v': NULL}`` (`boxed`).
-        Empty for a nested field.
+        SQL over a row ``e`` of `Fold.rows` (and what the sides add): what the row says of
+        the field, NULL where it says nothing.
+    kind
+        How the state follows from what was said so far in this life of the aggregate:
+
+        ``latest``
+            what was said last; where a row may say NULL, it says ``{'v': NULL}`` (`boxed`);
+        ``whole``
+            what this row says: silence is NULL;
+        ``sum``
+            `default` and all that was said, added; whole numbers and DECIMAL only;
+        ``min``, ``max``
+            over `default` and all that was said;
+        ``first``
+            `default` where it is not NULL, else what was said first.
     boxed
-        See `said`.
-    whole
-        Each event says all there is to say: silence is NULL.
-    nested
-        The state of the field is merged value by value, outside of SQL.
+        What is said of a ``latest`` field is ``{'v': value}``.
+    default
+        SQL of the value, of type `type`, before a row has said anything; not for ``whole``.
+        It is a constant, and not NULL for a ``sum``.
     """
 
     name: str
     key: str
     type: str
     said: str
+    kind: Kind = "latest"
     boxed: bool = False
-    whole: bool = False
-    nested: bool = False
+    default: str = "NULL"
+
+    def __post_init__(self) -> None:
+        if self.kind == "sum" and self.type.upper() in _INEXACT:
+            raise TimelineError(
+                f"{self.name!r} sums values of type {self.type}, whose sum depends on the order of "
+                "addition; take DECIMAL, or compute it row by row"
+            )
+        if self.kind == "sum" and self.default == "NULL":
+            raise TimelineError(f"{self.name!r} is a sum without a default to begin from; say 0")
+
+    @property
+    def plain(self) -> bool:
+        """An end of the aggregate can be said to it as a NULL."""
+        return self.default == "NULL" and (
+            self.kind == "whole" or (self.kind == "latest" and self.boxed)
+        )
+
+    def carry(self, was: str) -> str:
+        """Return SQL of what a row says that stands for all before it, `was` being the state."""
+        if self.kind == "latest" and self.boxed:
+            return f"{{'v': {was}}}"
+        if self.kind == "sum" and self.default != "0":
+            return f"{was} - {self._default}"
+        return was
 
     def windowed(self, said: str, window: str) -> str:
-        """Return SQL of the state after each event, `said` being a column of what each says."""
-        if self.whole:
+        """Return SQL of the state after each row, `said` being a column of what each says."""
+        if self.kind == "whole":
             return said
-        last = f"last_value({said} IGNORE NULLS) OVER {window}"
-        return f"struct_extract({last}, 'v')" if self.boxed else last
+        if self.kind == "latest":
+            return self._latest(f"last_value({said} IGNORE NULLS) OVER {window}")
+        if self.kind == "first":
+            return self._first(f"first_value({said} IGNORE NULLS) OVER {window}")
+        return self._over(f"{self.kind}({said}) OVER {window}")
 
     def aggregated(self, said: str, turn: str) -> str:
-        """Return SQL of the state after all events of a group, in the order of `turn`."""
-        if self.whole:
+        """Return SQL of the state after all rows of a group, in the order of `turn`."""
+        if self.kind == "whole":
             return f"arg_max_null({said}, {turn})"
-        last = f"arg_max({said}, {turn})"
-        return f"struct_extract({last}, 'v')" if self.boxed else last
+        if self.kind == "latest":
+            return self._latest(f"arg_max({said}, {turn})")
+        if self.kind == "first":
+            return self._first(f"arg_min({said}, {turn})")
+        return self._over(f"{self.kind}({said})")
+
+    @property
+    def _default(self) -> str:
+        return f"CAST({self.default} AS {self.type})"
+
+    def _latest(self, last: str) -> str:
+        value = f"struct_extract({last}, 'v')" if self.boxed else last
+        if self.default == "NULL":
+            return value
+        return f"CASE WHEN {last} IS NULL THEN {self._default} ELSE {value} END"
+
+    def _first(self, first: str) -> str:
+        return first if self.default == "NULL" else f"coalesce({self._default}, {first})"
+
+    def _over(self, said: str) -> str:
+        if self.kind == "sum":
+            return f"CAST({self._default} + coalesce({said}, 0) AS {self.type})"
+        if self.default == "NULL":
+            return said
+        function = "least" if self.kind == "min" else "greatest"
+        return f"{function}({self._default}, {said})"
+
+
+class Side(Protocol):
+    """A computation outside of SQL over the rows in the order in which they are folded.
+
+    Attributes
+    ----------
+    identity
+        Text that changes whenever what `run` does changes; part of the fingerprint.
+    columns
+        Names and DuckDB types of the columns of `Fold.rows` (or of a side before) it reads.
+    adds
+        Names and DuckDB types of the columns it adds, for `Field.said` to read as ``e.name``.
+    keeps
+        Those of `adds` that it wants back from the newest row of a stream when the fold
+        goes on from there.
+    """
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]: ...
+
+    @property
+    def adds(self) -> tuple[tuple[str, str], ...]: ...
+
+    @property
+    def keeps(self) -> tuple[str, ...]: ...
+
+    def run(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Yield for each Arrow record batch one of as many rows with the columns of `adds`.
+
+        The batches are ordered by stream, and within it in the order of the fold.  They have
+        ``stream`` (text), ``ended`` (the row ends the aggregate: what follows begins from
+        nothing), ``carried`` (the row stands for all rows before it), `columns`, and for
+        each name in `keeps` ``was_<name>``: what was added to the row for which a carried
+        one stands, NULL in all others.  For a carried row the same is to be added again.
+        Each call begins from nothing; a stream may go on from one batch to the next.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A category of streams, folded.
+    """Rows and fields: all that decides the states.
 
     Attributes
     ----------
-    category
-        Whose streams.
-    mode
-        ``"patch"`` or ``"snapshot"``.
+    rows
+        SELECT over ``events`` of the rows to fold: the columns of `CARRIED` under their
+        names, ``ended`` (BOOLEAN, never NULL: the row ends the aggregate), and whatever
+        the fields' SQL and the sides read.  ``stream`` is the aggregate; ``(stream,
+        position)`` is unique.  Filters on ``stream`` and ``position`` are put around it.
+        Names of further columns are plain identifiers, none of them ``carried``,
+        ``known``, ``turn``, ``life``, ``row`` or beginning with ``was_``.
     fields
         The fields of the state.
     ends
-        Types of the events after which there is no state.
-    extracts
-        Columns that the fields' SQL needs of each event ``e``: name to SQL.
+        Some row may have ``ended``.  Then there is no state, and the next row begins a new
+        life from the defaults.
+    sides
+        See `Side`; they run in this order.
     """
 
-    category: str
-    mode: Mode
+    rows: str
     fields: tuple[Field, ...]
-    ends: tuple[str, ...]
-    extracts: tuple[tuple[str, str], ...] = ()
+    ends: bool = False
+    sides: tuple[Side, ...] = ()
 
     @property
-    def nested(self) -> tuple[Field, ...]:
-        """The fields that are merged outside of SQL."""
-        return tuple(field for field in self.fields if field.nested)
+    def lives(self) -> bool:
+        """Whether the lives of an aggregate have to be told apart."""
+        return self.ends and not all(field.plain for field in self.fields)
 
     @property
-    def ended(self) -> str:
-        """SQL over an event ``e``: it ends the aggregate."""
-        return ending("e", self.ends)
+    def memory(self) -> tuple[tuple[str, str], ...]:
+        """Names and types of what the sides want to be kept of the newest rows."""
+        return tuple(
+            (name, kind) for side in self.sides for name, kind in side.adds if name in side.keeps
+        )
 
-    @property
-    def where(self) -> str:
-        """SQL over an event ``e``: it is of the category."""
-        return f"e.category = {literal(self.category)}"
-
-
-def ending(event: str, ends: Sequence[str]) -> str:
-    """Return SQL that tells whether `event` (an alias) is of a type in `ends`."""
-    if not ends:
-        return "false"
-    return f"{event}.event_type IN ({', '.join(map(literal, ends))})"
-
-
-def inferred(category: str, mode: Mode, payloads: Sequence[Payload], ends: Sequence[str]) -> Fold:
-    """Return the fold of `payloads` whose keys are the fields.
-
-    ``patch`` merges each payload into the state (RFC 7396); in ``snapshot`` each
-    payload is the state.
-    """
-    plain = [payload for payload in payloads if not payload.nested]
-    fields = []
-    for payload in payloads:
-        whole = mode == "snapshot"
-        if payload.nested:
-            field = Field(
-                payload.name, payload.key, payload.type, "", boxed=True, whole=whole, nested=True
-            )
-        else:
-            value = _value(payload, plain.index(payload) + 1)
-            boxed = bool(payload.nulls or ends) and not whole
-            if boxed:
-                present = f"e.found[{plain.index(payload) + 1}] IS NOT NULL"
-                value = f"CASE WHEN {present} THEN {{'v': {value}}} END"
-            field = Field(payload.name, payload.key, payload.type, value, boxed=boxed, whole=whole)
-        fields.append(field)
-    extracts: list[tuple[str, str]] = []
-    if plain:
-        paths = literals(pointer(payload.key) for payload in plain)
-        extracts.append(("found", f"json_extract(e.data, {paths})"))
-        if any(_reads_text(payload) for payload in plain):
-            extracts.append(("texts", f"json_extract_string(e.data, {paths})"))
-    return Fold(category, mode, tuple(fields), tuple(ends), tuple(extracts))
-
-
-def nested_value(field: Field, text: str) -> str:
-    """Return SQL that gives canonical JSON `text` the type of `field`."""
-    if field.type == "VARCHAR":
-        return unquoted(text)
-    if field.type == "JSON":
-        return f"CAST({text} AS JSON)"
-    if field.type.endswith("]"):
-        return f"CAST(CAST({text} AS JSON) AS {field.type})"
-    return f"CAST({unquoted(text)} AS {field.type})"
-
-
-def unquoted(text: str) -> str:
-    """Return SQL of JSON `text`, without its quotes where it is a JSON string."""
-    return f"""CASE WHEN {text}[1] = '"' THEN json_extract_string({text}, '$') ELSE {text} END"""
-
-
-def _reads_text(payload: Payload) -> bool:
-    if payload.declared:
-        return payload.type != "JSON" and not payload.type.endswith("]")
-    return payload.type == "VARCHAR"
-
-
-def _value(payload: Payload, index: int) -> str:
-    """Return SQL of the value, NULL for JSON's ``null`` and for silence."""
-    found, kind = f"e.found[{index}]", payload.type
-    if kind == "JSON":
-        return f"CASE WHEN CAST({found} AS VARCHAR) <> 'null' THEN {found} END"
-    if _reads_text(payload):
-        text = f"e.texts[{index}]"
-        return text if kind == "VARCHAR" else f"CAST({text} AS {kind})"
-    if payload.declared:
-        return f"CAST({found} AS {kind})"
-    return f"CAST(nullif(CAST({found} AS VARCHAR), 'null') AS {kind})"
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of all that decides the states."""
+        parts = [
+            VERSION,
+            self.rows,
+            self.ends,
+            [[f.name, f.type, f.said, f.kind, f.boxed, f.default] for f in self.fields],
+            [[side.identity, side.columns, side.adds, side.keeps] for side in self.sides],
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def column(field: Field) -> str:

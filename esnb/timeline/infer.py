@@ -1,14 +1,14 @@
 """Which fields the payloads of a category hold, and of which types: asked of DuckDB, not guessed.
 
 Two passes over the events in SQL, and a third over the few numbers of so many
-digits that a double may not hold them.
+digits that a double may not hold them.  As the log grows only its new events are looked at.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ from esnb.duck import interruptible
 from esnb.errors import TimelineError, shown
 from esnb.timeline.text import literals, pointer, unknown
 
-__all__ = ["OWN_COLUMNS", "Payload", "declared_type", "infer"]
+__all__ = ["OWN_COLUMNS", "Facts", "Payload", "check_types", "declared_type", "look", "payloads"]
 
 # Names that the tables of a timeline use themselves.
 OWN_COLUMNS = (
@@ -64,8 +64,6 @@ class Payload:
         The type was given, not inferred.
     nested
         Its values need the exact pass of `esnb.timeline.merge`.
-    text
-        Its values, as a JSON value, are text (not JSON) unless an array or object.
     nulls
         Some event says ``null``.
     """
@@ -75,35 +73,63 @@ class Payload:
     type: str
     declared: bool = False
     nested: bool = False
-    text: bool = True
     nulls: bool = True
 
 
-@dataclass
-class _Seen:
-    """What all the values of one key have in common."""
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the payloads up to a position of the log.
 
-    kinds: set[str]
-    nulls: bool = False
-    beyond_64: bool = False  # an integer past BIGINT
-    beyond_53: bool = False  # an integer past the exact ones of a double
-    fraction: bool = False
-    inexact: bool = False
+    Attributes
+    ----------
+    next_position
+        The first position that was not looked at.
+    keys
+        All keys in the order in which the log came to know them.
+    seen
+        What all the values of a key have in common, as bits.
+    """
 
-    def type(self) -> str:
-        numbers = self.kinds <= {"UBIGINT", "BIGINT", "DOUBLE"}
-        if not self.kinds or self.kinds == {"VARCHAR"}:
-            return "VARCHAR"
-        if self.kinds == {"BOOLEAN"}:
-            return "BOOLEAN"
-        if numbers and not self.fraction:
-            return "VARCHAR" if self.beyond_64 else "BIGINT"
-        if numbers:
-            return "VARCHAR" if self.inexact or self.beyond_53 else "DOUBLE"
-        return "JSON"
+    next_position: int = 0
+    keys: tuple[str, ...] = ()
+    seen: Mapping[str, int] = field(default_factory=dict)
 
-    def nested(self, kind: str) -> bool:
-        return "OBJECT" in self.kinds or self.inexact or (self.fraction and kind != "DOUBLE")
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "next_position": self.next_position,
+            "keys": list(self.keys),
+            "seen": dict(self.seen),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Facts:
+        return cls(fields["next_position"], tuple(fields["keys"]), dict(fields["seen"]))
+
+
+# Bits of `Facts.seen`.
+_TEXT, _BOOLEAN, _WHOLE, _FRACTION, _NULL, _ARRAY, _OBJECT = (1 << i for i in range(7))
+_BEYOND_64 = 1 << 7  # an integer past BIGINT
+_BEYOND_53 = 1 << 8  # an integer past the exact ones of a double
+_INEXACT = 1 << 9  # a number with a fraction that no double holds
+_KINDS = _TEXT | _BOOLEAN | _WHOLE | _FRACTION | _ARRAY | _OBJECT
+
+
+def _type(seen: int) -> str:
+    kinds = seen & _KINDS
+    if kinds in (0, _TEXT):
+        return "VARCHAR"
+    if kinds == _BOOLEAN:
+        return "BOOLEAN"
+    if kinds == _WHOLE:
+        return "VARCHAR" if seen & _BEYOND_64 else "BIGINT"
+    if kinds in (_FRACTION, _FRACTION | _WHOLE):
+        return "VARCHAR" if seen & (_INEXACT | _BEYOND_53) else "DOUBLE"
+    return "JSON"
+
+
+def _nested(seen: int) -> bool:
+    fraction = seen & _FRACTION and _type(seen) != "DOUBLE"
+    return bool(seen & (_OBJECT | _INEXACT) or fraction)
 
 
 def declared_type(text: str) -> str:
@@ -122,14 +148,16 @@ def declared_type(text: str) -> str:
 
 
 @interruptible()
-def infer(
+def look(
     cursor: duckdb.DuckDBPyConnection,
     selected: str,
+    known: Facts,
+    next_position: int,
     *,
-    fields: Mapping[str, str | None] | None,
+    fields: Collection[str] | None,
     ignore: Collection[str],
-) -> tuple[Payload, ...]:
-    """Return the fields of the events in `selected`.
+) -> Facts:
+    """Return what is `known` with what the events from `known.next_position` on say.
 
     Parameters
     ----------
@@ -137,6 +165,49 @@ def infer(
         A cursor that knows ``events``.
     selected
         SELECT of ``position`` and ``data`` (JSON text of an object).
+    next_position
+        End of the log that the cursor knows.
+    fields
+        Keys to look at; all keys without it.
+    ignore
+        Keys to leave out.
+
+    Raises
+    ------
+    TimelineError
+        If there are more than 1,000 keys to look at.
+    """
+    new = f"SELECT * FROM ({selected}) AS e WHERE e.position >= {known.next_position}"  # noqa: S608
+    here = _keys(cursor, new)
+    keys = tuple(dict.fromkeys((*known.keys, *here)))
+    chosen = [key for key in keys if (fields is None or key in fields) and key not in ignore]
+    if len(chosen) > MAX_FIELDS:
+        raise TimelineError(
+            f"the payloads have {len(chosen):,} different keys; a timeline takes {MAX_FIELDS:,}. "
+            "Name the ones you need: fields=[…]"
+        )
+    wanted = [key for key in chosen if key in here]
+    seen = dict(known.seen)
+    if wanted:
+        for key, bits in zip(wanted, _bits(cursor, new, wanted), strict=True):
+            seen[key] = seen.get(key, 0) | bits
+        doubtful = [
+            key
+            for key in wanted
+            if not seen[key] & (_OBJECT | _INEXACT) and seen[key] & (_FRACTION | _ARRAY)
+        ]
+        for key in _inexact(cursor, new, doubtful) if doubtful else ():
+            seen[key] |= _INEXACT
+    return Facts(next_position, keys, seen)
+
+
+def payloads(
+    facts: Facts, *, fields: Mapping[str, str | None] | None, ignore: Collection[str]
+) -> tuple[Payload, ...]:
+    """Return the fields that follow from `facts`.
+
+    Parameters
+    ----------
     fields
         Keys to take, each with its type or ``None`` to infer it; all keys without it.
     ignore
@@ -145,67 +216,58 @@ def infer(
     Raises
     ------
     TimelineError
-        If a key is named that no payload has, or there are more than 1,000.
+        If a key is named that no payload has.
     """
-    for kind in set((fields or {}).values()) - {None}:
-        try:
-            cursor.execute(f"SELECT CAST(NULL AS {kind})")
-        except duckdb.Error as error:
-            raise TimelineError(
-                f"{shown(kind)} is not a type for a field: {str(error).splitlines()[0]}"
-            ) from error
-    first_seen = _keys(cursor, selected)
-    keys = list(first_seen)
-    if first_seen:
+    keys = list(facts.keys)
+    if keys:
         wanted = [key for key, kind in (fields or {}).items() if kind is None]
         for key in (*wanted, *ignore):
-            if key not in first_seen:
-                raise unknown("field", key, first_seen)
+            if key not in facts.keys:
+                raise unknown("field", key, facts.keys)
     if fields is not None:
-        keys = [key for key in fields if key in first_seen or fields[key] is not None]
+        keys = [key for key in fields if key in facts.keys or fields[key] is not None]
     keys = [key for key in keys if key not in ignore]
-    if len(keys) > MAX_FIELDS:
-        raise TimelineError(
-            f"the payloads have {len(keys):,} different keys; a timeline takes {MAX_FIELDS:,}. "
-            "Name the ones you need: fields=[…]"
-        )
-    seen = _look(cursor, selected, keys) if keys and first_seen else {}
     result = []
     for key, name in zip(keys, _names(keys), strict=True):
-        facts = seen.get(key, _Seen(set()))
-        own = facts.type()
-        given = (fields or {}).get(key)
+        seen = facts.seen.get(key, 0)
+        own, given = _type(seen), (fields or {}).get(key)
         result.append(
             Payload(
                 name=name,
                 key=key,
                 type=given or own,
                 declared=given is not None,
-                nested=facts.nested(own),
-                text=own != "JSON",
-                nulls=facts.nulls,
+                nested=_nested(seen),
+                nulls=bool(seen & _NULL),
             )
         )
     return tuple(result)
 
 
-def _keys(cursor: duckdb.DuckDBPyConnection, selected: str) -> dict[str, int]:
+def check_types(cursor: duckdb.DuckDBPyConnection, types: Iterable[str]) -> None:
+    """Refuse names that DuckDB does not know as types."""
+    for kind in types:
+        try:
+            cursor.execute(f"SELECT CAST(NULL AS {kind})")
+        except duckdb.Error as error:
+            raise TimelineError(
+                f"{shown(kind)} is not a type for a field: {str(error).splitlines()[0]}"
+            ) from error
+
+
+def _keys(cursor: duckdb.DuckDBPyConnection, selected: str) -> list[str]:
     """Return all keys in the order in which the log came to know them.
 
     That order never changes as the log grows; neither do names that depend on it.
     """
-    rows = cursor.execute(
+    shapes = cursor.execute(
         f"""
-        WITH each AS (
-            SELECT e.position, unnest(json_keys(e.data)) AS key,
-                   unnest(range(len(json_keys(e.data)))) AS place
-            FROM ({selected}) AS e
-        )
-        SELECT each.key, min(each.position) AS first, arg_min(each.place, each.position) AS place
-        FROM each GROUP BY each.key ORDER BY first, place, each.key
+        SELECT each.keys, min(each.position) AS first
+        FROM (SELECT json_keys(e.data) AS keys, e.position FROM ({selected}) AS e) AS each
+        GROUP BY each.keys ORDER BY first
         """  # noqa: S608 (our own text)
     ).fetchall()
-    return {key: place for place, (key, _, _) in enumerate(rows)}
+    return list(dict.fromkeys(key for keys, _ in shapes for key in keys))
 
 
 def _names(keys: Sequence[str]) -> list[str]:
@@ -223,48 +285,35 @@ def _names(keys: Sequence[str]) -> list[str]:
     return result
 
 
-def _look(
-    cursor: duckdb.DuckDBPyConnection, selected: str, keys: Sequence[str]
-) -> dict[str, _Seen]:
+def _bits(cursor: duckdb.DuckDBPyConnection, selected: str, keys: Sequence[str]) -> list[int]:
+    """Return what the values of each key have in common."""
     paths = literals(map(pointer, keys))
-    rows = cursor.execute(
+    of_values = ", ".join(
+        f"coalesce(bit_or({_bits_of(f'e.v[{i}]')}), 0)" for i in range(1, len(keys) + 1)
+    )
+    (row,) = cursor.execute(
         f"""
-        WITH each AS (
-            SELECT unnest(range({len(keys)})) AS i,
-                   unnest(json_type(e.data, {paths})) AS kind,
-                   unnest(json_extract(e.data, {paths}))::VARCHAR AS value
-            FROM ({selected}) AS e
-        )
-        SELECT each.i, each.kind,
-               coalesce(bool_or(each.kind = 'UBIGINT' AND TRY_CAST(each.value AS BIGINT) IS NULL),
-                        false),
-               coalesce(bool_or(each.kind IN ('UBIGINT', 'BIGINT')
-                                AND abs(TRY_CAST(each.value AS HUGEINT)) > {_EXACT_WHOLE}), false),
-               bool_or(each.kind = 'DOUBLE' AND NOT regexp_matches(each.value, '[^0-9-]')),
-               bool_or(each.kind = 'DOUBLE' AND regexp_matches(each.value, '[^0-9-]'))
-        FROM each WHERE each.kind IS NOT NULL GROUP BY each.i, each.kind
+        SELECT {of_values}
+        FROM (
+            SELECT CAST(json_extract(e.data, {paths}) AS VARCHAR[]) AS v FROM ({selected}) AS e
+        ) AS e
         """  # noqa: S608 (pointers are constants)
     ).fetchall()
-    seen: dict[str, _Seen] = {}
-    for i, kind, beyond_64, beyond_53, whole, fraction in rows:
-        facts = seen.setdefault(keys[i], _Seen(set()))
-        if kind == "NULL":
-            facts.nulls = True
-            continue
-        facts.kinds.add(kind)
-        # An integer past 64 bits has the type DOUBLE, but keeps its digits.
-        facts.beyond_64 |= beyond_64 or whole
-        facts.beyond_53 |= beyond_53 or whole
-        facts.fraction |= fraction
-    doubtful = [
-        key
-        for key, facts in seen.items()
-        if "OBJECT" not in facts.kinds and (facts.fraction or "ARRAY" in facts.kinds)
-    ]
-    if doubtful:
-        for key in _inexact(cursor, selected, doubtful):
-            seen[key].inexact = True
-    return seen
+    return list(map(int, row))
+
+
+def _bits_of(value: str) -> str:
+    """Return SQL of the bits of one JSON text; an integer of any length keeps its digits."""
+    first = {'"': _TEXT, "t": _BOOLEAN, "f": _BOOLEAN, "n": _NULL, "[": _ARRAY, "{": _OBJECT}
+    kinds = " ".join(f"WHEN {ord(char)} THEN {bit}" for char, bit in first.items())
+    return (
+        f"CASE WHEN {value} IS NOT NULL THEN CASE ascii({value}) {kinds}"
+        f" ELSE CASE WHEN regexp_matches({value}, '[^0-9-]') THEN {_FRACTION}"
+        f" WHEN length({value}) <= 15 THEN {_WHOLE}"
+        f" ELSE {_WHOLE} + CASE WHEN TRY_CAST({value} AS BIGINT) IS NULL THEN {_BEYOND_64} ELSE 0"
+        f" END + CASE WHEN abs(TRY_CAST({value} AS HUGEINT)) <= {_EXACT_WHOLE} THEN 0"
+        f" ELSE {_BEYOND_53} END END END END"
+    )
 
 
 def _inexact(cursor: duckdb.DuckDBPyConnection, selected: str, keys: Sequence[str]) -> set[str]:

@@ -19,12 +19,11 @@ import duckdb
 
 from esnb.errors import TimelineError
 from esnb.query.names import quote
-from esnb.timeline import merge
+from esnb.timeline import pipeline
 from esnb.timeline.diff import diff_sql
 from esnb.timeline.moment import Moment
 from esnb.timeline.states import as_of_sql, history_sql
 from esnb.timeline.timeline import Timeline
-from esnb.timeline.valid import valid_sql
 
 __all__ = ["macro_names", "register", "wanted"]
 
@@ -85,14 +84,13 @@ def register(cursor: duckdb.DuckDBPyConnection, timeline: Timeline) -> tuple[str
         As its questions do.
     """
     table = timeline.built()
-    if table.fold.nested:
-        merge.register_function(cursor, table.fold)
+    pipeline.register(cursor, table.fold)
     ts, known, a, b = (f"CAST({name} AS TIMESTAMPTZ)" for name in ("ts", "known", "a", "b"))
     bodies = (
         ("(ts)", as_of_sql(table, Moment("instant", ts))),
         (
             "(ts, known := NULL)",
-            valid_sql(table.fold, ts, f"({known} IS NULL OR e.system_from <= {known})"),
+            pipeline.valid_sql(table.fold, ts, f"({known} IS NULL OR e.system_from <= {known})"),
         ),
         ("()", history_sql(table)),
         ("(a, b)", diff_sql(table, Moment("instant", a), Moment("instant", b))),

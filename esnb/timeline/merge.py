@@ -2,30 +2,25 @@
 
 DuckDB's JSON functions read a number with a fraction as a double.  The fields
 whose values are ever objects, or hold numbers that no double holds, go through
-here instead, and only the events that touch them do.
+here instead, and only the events that touch them are parsed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import orjson
 import pyarrow as pa
-from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from esnb import jsontext
-from esnb.timeline.fold import Fold, Mode, ending
-from esnb.timeline.text import literals, pointer
 
-__all__ = ["FUNCTION", "merged", "register_function", "states"]
+__all__ = ["DATA", "Merge", "merged"]
 
-# The SQL functions of `register_function`.
-FUNCTION: dict[Mode, str] = {"patch": "_esnb_patched", "snapshot": "_esnb_whole"}
-
-_BATCH = 10_000
+# Column with the payloads of the events that touch a nested field, NULL for the others.
+DATA = "nested_data"
 # Numbers that orjson would round: see `esnb.timeline.infer`.
 _SUSPECT = re.compile(r"[0-9][0-9.]{15}|[0-9][eE]")
 
@@ -47,117 +42,75 @@ def merged(target: Any, patch: Any) -> Any:
     return result
 
 
-def states(cursor: duckdb.DuckDBPyConnection, fold: Fold, *, relation: str = "events") -> pa.Table:
-    """Return the nested fields after each event that touches one of them.
+@dataclass(frozen=True)
+class Merge:
+    """The nested fields after each row: a `esnb.timeline.fold.Side`.
 
-    Returns
-    -------
-    pyarrow.Table
-        ``position``, and for the i-th nested field ``h<i>`` (canonical JSON text,
-        null where the field is gone) and ``t<i>`` (the event touched it).
+    It adds ``h0``, ``h1``…: canonical JSON text, NULL where the field is not there.
+
+    Attributes
+    ----------
+    keys
+        The payload keys of the fields.
+    whole
+        Each payload is the whole state.
     """
-    keys = [field.key for field in fold.nested]
-    paths = literals(map(pointer, keys))
-    ended = ending("e", fold.ends)
-    reader = cursor.execute(
-        f"""
-        SELECT e.position, e.stream, {ended} AS ended, e.data
-        FROM {relation} AS e
-        WHERE {fold.where} AND ({ended} OR list_bool_or(json_exists(e.data, {paths})))
-        ORDER BY e.stream, e.position
-        """  # noqa: S608 (our own text)
-    ).to_arrow_reader(_BATCH)
-    tables = [
-        table for table in _runs(reader, keys, whole=fold.mode == "snapshot") if table.num_rows
-    ]
-    return (
-        pa.concat_tables(tables) if tables else _table([], [[] for _ in keys], [[] for _ in keys])
-    )
 
+    keys: tuple[str, ...]
+    whole: bool
 
-def register_function(cursor: duckdb.DuckDBPyConnection, fold: Fold) -> None:
-    """Make the merge known to SQL as ``name(payloads, keys) -> canonical texts``, all lists.
+    @property
+    def identity(self) -> str:
+        return f"merge 1 {self.whole} {self.keys!r}"
 
-    The functions belong to the whole DuckDB in memory and are made once.
-    """
-    name = FUNCTION[fold.mode]
-    known = cursor.execute(
-        "SELECT 1 FROM duckdb_functions() WHERE function_name = ?", [name]
-    ).fetchone()
-    if known is not None:
-        return
-    texts = duckdb.list_type("VARCHAR")
-    cursor.create_function(
-        name,
-        _patched if fold.mode == "patch" else _whole,
-        [texts, texts],
-        texts,
-        type=PythonUDFType.ARROW,
-        null_handling=FunctionNullHandling.SPECIAL,
-    )
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        return ((DATA, "VARCHAR"),)
 
+    @property
+    def adds(self) -> tuple[tuple[str, str], ...]:
+        return tuple((name, "VARCHAR") for name in self.keeps)
 
-def _runs(reader: Any, keys: list[str], *, whole: bool) -> Any:
-    places = {key: i for i, key in enumerate(keys)}
-    stream: str | None = None
-    state: dict[str, Any] = {}
-    for batch in reader:
-        rows = zip(
-            *(batch.column(name).to_pylist() for name in ("position", "stream", "ended", "data")),
-            strict=True,
-        )
-        positions: list[int] = []
-        # Most events touch few of the keys: the rest of the rows stays as it is here.
-        texts: list[list[str | None]] = [[None] * len(batch) for _ in keys]
-        touched = [[False] * len(batch) for _ in keys]
-        for position, of, ended, data in rows:
-            if of != stream or ended:
-                stream, state = of, {}
-            if ended:
-                continue
-            row = len(positions)
-            positions.append(position)
-            for key, said in _parsed(data).items():
-                i = places.get(key)
-                if i is not None:
-                    state[key] = said if whole else merged(state.get(key), said)
-                    texts[i][row] = _text(state[key])
-                    touched[i][row] = True
-        yield _table(positions, texts, touched)
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        return tuple(f"h{i}" for i in range(len(self.keys)))
 
-
-def _table(
-    positions: list[int], texts: list[list[str | None]], touched: list[list[bool]]
-) -> pa.Table:
-    rows = len(positions)
-    arrays = {"position": pa.array(positions, pa.int64())}
-    for i, (text, touch) in enumerate(zip(texts, touched, strict=True)):
-        arrays[f"h{i}"] = pa.array(text[:rows], pa.string())
-        arrays[f"t{i}"] = pa.array(touch[:rows], pa.bool_())
-    return pa.table(arrays)
-
-
-def _patched(lists: Any, keys: Any) -> Any:
-    return _folded(lists, keys, whole=False)
-
-
-def _whole(lists: Any, keys: Any) -> Any:
-    return _folded(lists, keys, whole=True)
-
-
-def _folded(lists: Any, keys: Any, *, whole: bool) -> Any:
-    result = []
-    for payloads, wanted in zip(lists.to_pylist(), keys.to_pylist(), strict=True):
-        state: dict[str, Any] = dict.fromkeys(wanted)
-        for data in payloads or ():
-            payload = _parsed(data)
-            if whole:
-                state = {key: payload.get(key) for key in wanted}
-                continue
-            for key in payload.keys() & state.keys():
-                state[key] = merged(state[key], payload[key])
-        result.append([_text(state[key]) for key in wanted])
-    return pa.array(result, pa.list_(pa.string()))
+    def run(self, batches: Iterable[Any]) -> Iterator[Any]:
+        places = {key: i for i, key in enumerate(self.keys)}
+        nothing: list[str | None] = [None] * len(self.keys)
+        stream: str | None = None
+        state: dict[int, Any] = {}
+        texts = list(nothing)
+        for batch in batches:
+            streams, ended, carried, payloads = (
+                batch.column(name).to_pylist() for name in ("stream", "ended", "carried", DATA)
+            )
+            made = []
+            for row, data in enumerate(payloads):
+                if streams[row] != stream or ended[row]:
+                    stream, state, texts = streams[row], {}, list(nothing)
+                if carried[row]:
+                    texts = [batch.column(f"was_{name}")[row].as_py() for name in self.keeps]
+                    if not self.whole:
+                        state = {i: _value(text) for i, text in enumerate(texts) if text}
+                elif data is not None:
+                    texts = list(nothing) if self.whole else list(texts)
+                    for key, said in _parsed(data).items():
+                        i = places.get(key)
+                        if i is None:
+                            continue
+                        if self.whole:
+                            texts[i] = _text(said)
+                        else:
+                            state[i] = merged(state.get(i), said)
+                            texts[i] = _text(state[i])
+                elif self.whole:
+                    texts = nothing
+                made.append(texts)
+            yield pa.RecordBatch.from_arrays(
+                [pa.array([row[i] for row in made], pa.string()) for i in range(len(self.keys))],
+                names=list(self.keeps),
+            )
 
 
 def _parsed(data: str) -> Mapping[str, Any]:
@@ -165,6 +118,11 @@ def _parsed(data: str) -> Mapping[str, Any]:
         return jsontext.parse_object(data)
     payload: dict[str, Any] = orjson.loads(data)
     return payload
+
+
+def _value(text: str) -> Any:
+    value = jsontext.parse(text) if _SUSPECT.search(text) else orjson.loads(text)
+    return merged(None, value)  # a state of its own, to be changed in place
 
 
 def _text(value: Any) -> str | None:

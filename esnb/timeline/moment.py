@@ -38,10 +38,9 @@ class Moment:
         by = "position" if self.clock == "position" else "system_from"
         return f"{t}.{by} <= {self.sql}"
 
-    def standing(self, t: str) -> str:
-        """SQL: row `t` is the state that stood, or the end that still held."""
-        after = "next_position" if self.clock == "position" else "system_to"
-        return f"({self.reached(t)} AND ({t}.{after} IS NULL OR {t}.{after} > {self.sql}))"
+    def left(self, t: str) -> str:
+        """SQL: when row `t` was replaced, on this clock."""
+        return f"{t}.{'next_position' if self.clock == 'position' else 'system_to'}"
 
 
 LATEST = Moment("position", str(_MAX), _MAX)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import duckdb
 
 from esnb import instants
 from esnb.errors import TimelineError, shown
 from esnb.event import RecordedEvent
-from esnb.timeline.build import SourceSession, Table, build
 from esnb.timeline.fold import Fold
 from esnb.timeline.moment import as_position, instant_sql
+from esnb.timeline.store import Notes, Store
+from esnb.timeline.table import Table
 from esnb.timeline.text import unknown
 
 __all__ = ["Read", "Source", "SourceSession", "SourceSnapshot"]
+
+
+class SourceSession(Protocol):
+    """What a timeline asks of the session of a log (see `esnb.query.session.Session`)."""
+
+    @property
+    def derived(self) -> Path: ...
+
+    def fresh(self, snapshot: Any = None) -> duckdb.DuckDBPyConnection: ...
 
 
 class SourceSnapshot(Protocol):
@@ -36,25 +47,63 @@ class Source(Protocol):
     def snapshot(self) -> SourceSnapshot: ...
 
 
-@dataclass(frozen=True)
 class Read:
-    """The log at one position, read: a cursor, the fold, and the table once it is needed.
+    """The log at one position: its events, what was noted of them, the states.
 
     The cursor is for what is answered at once.
     """
 
-    snapshot: SourceSnapshot
-    session: SourceSession
-    cursor: duckdb.DuckDBPyConnection
-    fold: Fold
+    def __init__(self, source: Source, snapshot: SourceSnapshot) -> None:
+        self.snapshot = snapshot
+        self.session = source.session
+        self._source = source
+        self._notes = Notes(self.session.derived)
+        self._store: Store | None = None
+        self._fold: Fold | None = None
+
+    @cached_property
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        return self.session.fresh(self.snapshot)
 
     @property
     def next_position(self) -> int:
         return self.snapshot.next_position
 
-    @cached_property
+    def recall(self, key: str) -> Mapping[str, Any] | None:
+        return self._notes.recall(key)
+
+    def note(self, key: str, content: Mapping[str, Any]) -> None:
+        self._notes.note(key, content)
+
+    @property
+    def fold(self) -> Fold:
+        """What is folded; see `of`."""
+        if self._fold is None:
+            raise AssertionError("the definition was not asked yet")
+        return self._fold
+
+    def of(self, fold: Fold, store: Store | None) -> Read:
+        """Say what is folded; a `store` of the same fold knows its files already."""
+        self._fold = fold
+        if store is None or store.fingerprint != fold.fingerprint:
+            store = Store(self.session.derived, fold)
+        self._store = store
+        return self
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            raise AssertionError("the definition was not asked yet")
+        return self._store
+
+    @property
     def table(self) -> Table:
-        return build(self.session, self.cursor, self.fold, self.next_position)
+        """The interval table; its files are looked after at each question."""
+        return self.store.table(
+            lambda: self.session.fresh(self.snapshot),
+            self.next_position,
+            lambda: self._source.snapshot().next_position,
+        )
 
     def ask(self, sql: str) -> duckdb.DuckDBPyRelation:
         """Return a lazy relation of a SELECT over the interval table.
@@ -73,14 +122,11 @@ class Read:
             raise TimelineError(f"{shown(stream)} is not a stream; say its name as text")
         if stream.encode(errors="replace").decode() != stream:
             raise TimelineError(f"{shown(stream)} holds a lone surrogate, as no stream does")
-        table = self.table.source
-        found = self.cursor.execute(
-            f"SELECT 1 FROM {table} AS t WHERE t.stream = ? LIMIT 1",  # noqa: S608 (our own text)
-            [stream],
-        ).fetchone()
-        if found is None:
-            near = self.cursor.execute(
-                f"SELECT DISTINCT t.stream FROM {table} AS t"  # noqa: S608 (our own text)
+        table = self.table
+        cursor = self.session.fresh()
+        if not table.has(cursor, stream):
+            near = cursor.execute(
+                f"SELECT t.stream FROM {table.open_rows()} AS t"  # noqa: S608 (our own text)
                 " ORDER BY jaro_winkler_similarity(t.stream, ?) DESC, t.stream LIMIT 20",
                 [stream],
             ).fetchall()

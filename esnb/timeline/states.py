@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from esnb.timeline.build import Table
 from esnb.timeline.fold import Fold, column
 from esnb.timeline.moment import Moment
-from esnb.timeline.text import literal
+from esnb.timeline.table import Table
 
 __all__ = ["as_of_sql", "history_sql"]
 
@@ -28,18 +27,15 @@ _AS_OF = (
 def as_of_sql(table: Table, at: Moment) -> str:
     """Return the SELECT of the states that stood at `at`."""
     columns = _columns(table.fold, _AS_OF)
-    return (
-        f"SELECT {columns} FROM {table.source} AS t"  # noqa: S608 (identifiers quoted)
-        f" WHERE {at.standing('t')} AND NOT t.ended"
-    )
+    return f"SELECT {columns} FROM {table.standing(at)} AS t WHERE NOT t.ended"  # noqa: S608
 
 
 def history_sql(table: Table, stream: str | None = None) -> str:
     """Return the SELECT of every state, or of those of one stream."""
     columns = _columns(table.fold, (*_AS_OF, "ended"))
-    where = "" if stream is None else f" WHERE t.stream = {literal(stream)}"
+    rows = table.source if stream is None else table.of(stream)
     return (
-        f"SELECT {columns} FROM {table.source} AS t{where}"  # noqa: S608 (identifiers quoted)
+        f"SELECT {columns} FROM {rows} AS t"  # noqa: S608 (identifiers quoted)
         " ORDER BY t.stream, t.position"
     )
 

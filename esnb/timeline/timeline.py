@@ -6,22 +6,24 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from html import escape
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import duckdb
 
 from esnb import instants
 from esnb.errors import TimelineError, shown
-from esnb.timeline import blame, counts, diff, merge, valid
-from esnb.timeline.build import Table, interval_sql, one_row
-from esnb.timeline.fold import Mode, ending, inferred
-from esnb.timeline.infer import declared_type, infer
+from esnb.timeline import blame, counts, cube, diff, pipeline
+from esnb.timeline.build import interval_sql, one_row
+from esnb.timeline.fold import Fold
+from esnb.timeline.infer import declared_type
 from esnb.timeline.moment import LATEST, Moment, moment, ordered
+from esnb.timeline.payloads import Inferred, Log, Mode
 from esnb.timeline.read import Read, Source
 from esnb.timeline.states import as_of_sql, history_sql
-from esnb.timeline.text import literal, unknown
+from esnb.timeline.table import Table
+from esnb.timeline.text import unknown
 
-__all__ = ["FieldInfo", "Timeline"]
+__all__ = ["Definition", "FieldInfo", "Timeline"]
 
 _COUNTED = ("event_type", "actor")
 
@@ -31,6 +33,26 @@ class FieldInfo(NamedTuple):
 
     key: str
     type: str
+
+
+class Definition(Protocol):
+    """What a timeline is of.
+
+    Attributes
+    ----------
+    name
+        Stem of the names of its SQL macros.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def fold(self, log: Log) -> Fold:
+        """Return what is folded, as the log is at one position.
+
+        A fold of another fingerprint than before has its states built anew.
+        """
+        ...
 
 
 class Timeline:
@@ -45,8 +67,9 @@ class Timeline:
     ----------
     source
         A log with ``snapshot()``, ``session`` and ``zone``.
-    category
-        Whose streams; a category without events answers with empty tables.
+    definition
+        A category, whose fields are then found in its payloads and which answers with empty
+        tables as long as it has no events; or a `Definition`, which takes no further options.
     fold
         ``"patch"``: each payload is a JSON merge patch (RFC 7396) of the state, so
         ``null`` removes a field.  ``"snapshot"``: each payload is the whole state.
@@ -69,30 +92,21 @@ class Timeline:
     def __init__(
         self,
         source: Source,
-        category: str,
+        definition: str | Definition,
         *,
         fold: Mode = "patch",
         ends: Iterable[str] = (),
         fields: Mapping[str, str] | Iterable[str] | None = None,
         ignore: Iterable[str] = (),
     ) -> None:
-        if not isinstance(category, str) or not category:
-            raise TimelineError(f"{shown(category)} is not a category; say e.g. 'order'")
-        if fold not in ("patch", "snapshot"):
-            raise TimelineError(f"fold={shown(fold)} is unknown; say 'patch' or 'snapshot'")
         self._source = source
-        self._category = category
-        self._mode: Mode = fold
-        self._ends = _texts("ends", ends)
-        self._ignore = _texts("ignore", ignore)
-        self._wanted: dict[str, str | None] | None = None
-        if isinstance(fields, Mapping):
-            keys = _texts("fields", fields)
-            self._wanted = {key: declared_type(fields[key]) for key in keys}
-        elif fields is not None:
-            self._wanted = dict.fromkeys(_texts("fields", fields))
         self._lock = threading.Lock()
         self._last: Read | None = None
+        if isinstance(definition, str) or not hasattr(definition, "fold"):
+            definition = _inferred(definition, fold, ends, fields, ignore)
+        elif (fold, tuple(ends), fields, tuple(ignore)) != ("patch", (), None, ()):
+            raise TimelineError("a definition says itself what is folded; leave the options out")
+        self._definition: Definition = definition
 
     # --- questions -------------------------------------------------------------------------
 
@@ -146,11 +160,12 @@ class Timeline:
         known = LATEST if as_of is None else self._moment(as_of)
         read = self._read()
         at = read.occurred(when, self._source.zone)
-        if read.fold.nested:
-            merge.register_function(read.cursor, read.fold)
-        if self._wanted is not None:
+        if isinstance(self._definition, Inferred) and self._definition.fields is not None:
             _ = read.table  # says by name which value does not fit its type
-        return read.ask_events(valid.valid_sql(read.fold, at, known.reached("e")))
+        sql = pipeline.valid_sql(read.fold, at, known.reached("e"))
+        cursor = self._source.session.fresh(read.snapshot)
+        pipeline.register(cursor, read.fold)
+        return cursor.sql(sql)
 
     def history(self, stream: str | None = None) -> duckdb.DuckDBPyRelation:
         """Return every state of `stream`, or of all streams: one row per event.
@@ -269,18 +284,47 @@ class Timeline:
         first = None if start is None else instants.instant(start, declared=zone)
         last = None if end is None else instants.instant(end, declared=zone)
         read = self._read()
-        names = {field.name for field in read.fold.fields}
-        if by not in names and by not in _COUNTED:
-            raise unknown("field", by, names)
-        given = counts.ticks(read.cursor, read.table, every, first, last)
-        return read.ask(counts.counts_sql(read.table, by, given))
+        self._check_counted(read, by)
+        table = read.table
+        cursor = read.session.fresh()
+        given = counts.ticks(cursor, table, every, first, last)
+        hours = self._cube(read, table, by) if given.hours else None
+        return read.ask(counts.counts_sql(table, by, given, hours))
+
+    def population(self, by: str, when: object) -> duckdb.DuckDBPyRelation:
+        """Return how many aggregates there were at a moment, by the value of a field.
+
+        Parameters
+        ----------
+        by
+            A field, or ``event_type`` or ``actor`` of the last event.
+        when
+            A moment as in `as_of`.  A whole hour is answered from counts that are kept.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            The field and ``count`` (``count_2`` if the field is called so): the values that
+            stood then, the most frequent first.
+
+        Raises
+        ------
+        TimelineError
+            If there is no such field.
+        """
+        at = self._moment(when)
+        read = self._read()
+        self._check_counted(read, by)
+        table = read.table
+        hours = self._cube(read, table, by) if counts.whole_hour(at) else None
+        return read.ask(counts.population_sql(table, by, at, hours))
 
     # --- what it is ------------------------------------------------------------------------
 
     @property
     def category(self) -> str:
-        """Category whose streams are folded."""
-        return self._category
+        """The category whose streams are folded, or the name of another definition."""
+        return self._definition.name
 
     @property
     def fields(self) -> dict[str, FieldInfo]:
@@ -291,22 +335,25 @@ class Timeline:
     def sql(self) -> str:
         """The SELECT over ``events`` that builds the interval table.
 
-        Nested fields (see docs/timelines.md) come from a table ``nested`` that is
-        merged in Python.
+        Nested fields (see docs/timelines.md) are computed outside of SQL and come with the
+        rows of a table ``rows``.
         """
-        return interval_sql(self._read().fold, "nested")
+        return interval_sql(self._read().fold)
+
+    def drop(self) -> None:
+        """Take away what is kept of the states; the next question builds it again."""
+        self._read().store.drop()
 
     def __repr__(self) -> str:
-        ends = f", ends={self._ends!r}" if self._ends else ""
-        return f"Timeline({self._category!r}, fold={self._mode!r}{ends})"
+        return f"Timeline({self._definition})"
 
     def _repr_html_(self) -> str:
         read = self._read()
-        events, streams, alive, first, last = one_row(
-            read.cursor,
-            "SELECT count(*), count(DISTINCT t.stream), count(DISTINCT t.stream)"  # noqa: S608
-            " FILTER (t.next_position IS NULL AND NOT t.ended), min(t.system_from)::VARCHAR,"
-            f" max(t.system_from)::VARCHAR FROM {read.table.source} AS t",
+        table = read.table
+        alive, first, last = one_row(
+            read.session.fresh(),
+            "SELECT count(*) FILTER (t.next_position IS NULL AND NOT t.ended),"  # noqa: S608
+            f" min(t.system_from)::VARCHAR, max(t.system_from)::VARCHAR FROM {table.source} AS t",
         )
         span = f", {escape(first)} to {escape(last)}" if first else ""
         body = "".join(
@@ -315,8 +362,8 @@ class Timeline:
             for field in read.fold.fields
         )
         return (
-            f"<p><b>{escape(repr(self))}</b><br>{events:,} events, {streams:,} streams, "
-            f"{alive:,} there now{span}</p>"
+            f"<p><b>{escape(repr(self))}</b><br>{table.state.events:,} events, "
+            f"{table.state.streams:,} streams, {alive:,} there now{span}</p>"
             "<table><thead><tr><th>field</th><th>payload key</th><th>type</th></tr></thead>"
             f"<tbody>{body}</tbody></table>"
         )
@@ -333,23 +380,45 @@ class Timeline:
             snapshot = self._source.snapshot()
             last = self._last
             if last is None or last.next_position != snapshot.next_position:
-                session = self._source.session
-                cursor = session.cursor(snapshot)
-                payloads = infer(
-                    cursor, self._payloads_sql(), fields=self._wanted, ignore=self._ignore
-                )
-                fold = inferred(self._category, self._mode, payloads, self._ends)
-                last = self._last = Read(snapshot, session, cursor, fold)
+                read = Read(self._source, snapshot)
+                fold = self._definition.fold(read)
+                last = self._last = read.of(fold, None if last is None else last.store)
             return last
 
-    def _payloads_sql(self) -> str:
-        return (
-            "SELECT e.position, e.data FROM events AS e"  # noqa: S608 (constants made by `text`)
-            f" WHERE e.category = {literal(self._category)} AND NOT {ending('e', self._ends)}"
-        )
+    def _cube(self, read: Read, table: Table, by: str) -> str | None:
+        """Return SQL of the counts that are kept of a column; None if it has too many values."""
+        kinds = {field.name: field.type for field in read.fold.fields}
+        table, part = read.store.cube(read.session.fresh(), table, by)
+        return None if part is None else cube.cube_sql(table.folder, part, kinds.get(by, "VARCHAR"))
+
+    @staticmethod
+    def _check_counted(read: Read, by: str) -> None:
+        names = {field.name for field in read.fold.fields}
+        if by not in names and by not in _COUNTED:
+            raise unknown("field", by, names)
 
     def _moment(self, when: object) -> Moment:
         return moment(when, self._source.zone)
+
+
+def _inferred(
+    category: object,
+    fold: Mode,
+    ends: Iterable[str],
+    fields: Mapping[str, str] | Iterable[str] | None,
+    ignore: Iterable[str],
+) -> Inferred:
+    if not isinstance(category, str) or not category:
+        raise TimelineError(f"{shown(category)} is not a category; say e.g. 'order'")
+    if fold not in ("patch", "snapshot"):
+        raise TimelineError(f"fold={shown(fold)} is unknown; say 'patch' or 'snapshot'")
+    wanted: dict[str, str | None] | None = None
+    if isinstance(fields, Mapping):
+        keys = _texts("fields", fields)
+        wanted = {key: declared_type(fields[key]) for key in keys}
+    elif fields is not None:
+        wanted = dict.fromkeys(_texts("fields", fields))
+    return Inferred(category, fold, _texts("ends", ends), wanted, _texts("ignore", ignore))
 
 
 def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:

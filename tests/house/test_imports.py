@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it.  Modules of one layer may import each other.
 LAYERS = [
     {"errors"},
-    {"instants", "frozen", "jsontext", "event", "schema", "show", "duck"},
+    {"instants", "frozen", "jsontext", "event", "schema", "show", "duck", "progress"},
     {"log"},
     {"query"},
     {"timeline"},
@@ -42,6 +42,7 @@ THIRD_PARTY = {
     "event": set(),
     "schema": {"pyarrow"},
     "show": set(),
+    "progress": {"tqdm"},
     "log": {"duckdb", "numpy", "orjson", "pyarrow"},
     "query": {"duckdb", "numpy", "orjson", "pyarrow"},
     "timeline": {"duckdb", "numpy", "orjson", "pyarrow"},

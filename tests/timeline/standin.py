@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -59,21 +58,15 @@ class MemoryLog:
     def snapshot(self) -> Snapshot:
         return Snapshot(len(self.written))
 
-    def cursor(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
-        cursor = self._connection.cursor()
-        cursor.register("events", as_arrow(self.written[: snapshot.next_position]))
-        return cursor
+    @property
+    def derived(self) -> Path:
+        return Path(self._folder)
 
     def fresh(self, snapshot: Snapshot | None = None) -> duckdb.DuckDBPyConnection:
-        return self._connection.cursor() if snapshot is None else self.cursor(snapshot)
-
-    def keep(self, name: str, write: Callable[[Path], object]) -> Path:
-        path = Path(self._folder, name)
-        if not path.exists():
-            unfinished = path.with_suffix(".tmp")
-            write(unfinished)
-            unfinished.rename(path)
-        return path
+        cursor = self._connection.cursor()
+        if snapshot is not None:
+            cursor.register("events", as_arrow(self.written[: snapshot.next_position]))
+        return cursor
 
 
 def as_arrow(events: list[Event]) -> pa.Table:

@@ -61,7 +61,7 @@ def test_a_text_wants_the_macros_that_it_names() -> None:
 def test_any_category_has_names_that_work(category: str) -> None:
     log = MemoryLog(zone="UTC")
     log.write(f"{category}-1", "Placed", '{"n": 1}')
-    cursor = log.cursor(log.snapshot())
+    cursor = log.fresh(log.snapshot())
     names = macros.register(cursor, Timeline(log, category))
     assert cursor.sql(f"SELECT n FROM {names[2]}()").fetchall() == [(1,)]
     assert macros.wanted(f"FROM {names[2]}()", [category]) == {category: (names[2],)}

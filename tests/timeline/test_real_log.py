@@ -124,20 +124,17 @@ def test_readers_of_timelines_do_not_cut_each_other_off(tmp_path: Path) -> None:
         assert found == wanted
 
 
-def test_kept_tables_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest file goes when there is too much; what is asked anew is there again."""
+def test_stores_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest one goes when there is too much; what is asked anew is there again."""
     with EventLog.create(tmp_path / "log") as log:
         for number in range(4):
             log.append("order-1", [placed(number)])
-        line = log.timeline("order")
-        assert len(line.history().fetchall()) == 4
-        (first,) = log.session._kept
-        monkeypatch.setattr("esnb.query.session._MAX_KEPT", 1)
-        log.append("order-1", [placed(4)])
-        assert len(line.history().fetchall()) == 5
-        (second,) = log.session._kept
-        assert second != first
-        assert not first.exists()
-        folder = second.parent
-        assert [path.name for path in folder.iterdir()] == [second.name]
-    assert not folder.exists()
+        first, second = log.timeline("order"), log.timeline("order", fold="snapshot")
+        folder = log.path / "derived" / "timelines"
+        assert len(first.history().fetchall()) == 4
+        (kept,) = set(folder.iterdir()) - {folder / "notes"}
+        monkeypatch.setattr("esnb.timeline.store._MAX_KEPT", 1)
+        assert len(second.history().fetchall()) == 4
+        (other,) = set(folder.iterdir()) - {folder / "notes"}
+        assert other != kept
+        assert len(first.history().fetchall()) == 4

@@ -13,11 +13,19 @@ INTERRUPTED = f"""
 import os, signal, sys, threading
 import esnb
 from esnb import cli, duck
+from esnb.timeline import Timeline
+from esnb.timeline.fold import Fold
 # With two threads, DuckDB may answer only when the other one has done its share.
 connect = duck.connect
 duck.connect = lambda *path, **config: connect(*path, **config | {{"threads": 1}})
 log = esnb.create(sys.argv[1])
 LONG = {LONG!r}
+class Endless:
+    name = "endless"
+    def fold(self, log):
+        long = "cast((" + LONG + ") as varchar)"
+        names = "revision, position, event_id, event_type, actor, occurred_on, recorded_on"
+        return Fold("select " + long + " as stream, " + names + ", false as ended from events", ())
 threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     CALL
@@ -64,7 +72,7 @@ def test_settings_arrive():
     [
         "with duck.interruptible(): duck.connect().execute(LONG)",
         "log.sql(LONG, timeout=60)",
-        "log.session.keep('x', lambda path: duck.connect().execute(LONG))",
+        "Timeline(log, Endless()).as_of(0)",
         "print(cli.main(['sql', sys.argv[1], LONG]))",
     ],
 )

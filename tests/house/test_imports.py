@@ -14,7 +14,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it.  Modules of one layer may import each other.
 LAYERS = [
     {"errors"},
-    {"instants", "frozen", "jsontext", "event", "schema", "show", "duck", "progress"},
+    {"instants", "frozen", "jsontext", "event", "schema", "show", "duck", "progress", "sqltext"},
+    {"aggregate"},
     {"log"},
     {"query"},
     {"timeline"},
@@ -43,9 +44,11 @@ THIRD_PARTY = {
     "schema": {"pyarrow"},
     "show": set(),
     "progress": {"tqdm"},
+    "sqltext": set(),
+    "aggregate": {"pydantic", "pydantic_core"},
     "log": {"duckdb", "numpy", "orjson", "pyarrow"},
     "query": {"duckdb", "numpy", "orjson", "pyarrow"},
-    "timeline": {"duckdb", "numpy", "orjson", "pyarrow"},
+    "timeline": {"duckdb", "numpy", "orjson", "pyarrow", "pydantic", "pydantic_core"},
     "source": {"duckdb", "numpy", "orjson", "pandas", "polars", "pyarrow", "tqdm"},
     "chart": {"altair", "duckdb", "pyarrow", "vl_convert"},
     "eventlog": {"duckdb", "pyarrow"},

@@ -1,0 +1,74 @@
+"""What tracing cannot see, found in the bytecode: with its line and its name in Python."""
+
+from __future__ import annotations
+
+import dis
+from types import CodeType
+
+__all__ = ["blind_spots", "reads_identity", "stored_names"]
+
+_UNSEEN = {
+    "SETUP_FINALLY": "try",
+    "PUSH_EXC_INFO": "try or with",
+    "BEFORE_WITH": "with",
+    "STORE_GLOBAL": "a global that is set",
+    "DELETE_GLOBAL": "a global that is deleted",
+    "YIELD_VALUE": "yield",
+    "GET_AWAITABLE": "await",
+    "MATCH_CLASS": "match on a class",
+    "MATCH_MAPPING": "match on a mapping",
+    "MATCH_SEQUENCE": "match on a sequence",
+    "IMPORT_NAME": "import",
+}
+# `is`, in its several forms.
+_IDENTITY = ("IS_OP", "IF_NONE", "IF_NOT_NONE")
+
+
+def blind_spots(code: CodeType) -> tuple[int, str] | None:
+    """Return line and construct of the first thing in `code` that tracing cannot see."""
+    line = code.co_firstlineno
+    for instruction in dis.get_instructions(code):
+        line = _line(instruction, line)
+        found = _UNSEEN.get(instruction.opname)
+        if found is not None:
+            return line, found
+    return None
+
+
+def reads_identity(code: CodeType) -> tuple[int, bool] | None:
+    """Return where `code` uses ``is``, and whether only to compare with None."""
+    line = code.co_firstlineno
+    before: list[dis.Instruction] = []
+    for instruction in dis.get_instructions(code):
+        line = _line(instruction, line)
+        name = instruction.opname
+        if any(mark in name for mark in _IDENTITY):
+            with_none = name != "IS_OP" or (
+                bool(before)
+                and before[-1].opname in ("LOAD_CONST", "RETURN_CONST")
+                and before[-1].argval is None
+            )
+            return line, with_none
+        if name not in ("CACHE", "EXTENDED_ARG", "NOP"):
+            before.append(instruction)
+    return None
+
+
+def stored_names(code: CodeType) -> set[str]:
+    """Return the names of the attributes that `code` sets on anything."""
+    names = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in ("STORE_ATTR", "DELETE_ATTR")
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= stored_names(constant)
+    return names
+
+
+def _line(instruction: dis.Instruction, line: int) -> int:
+    found = getattr(instruction, "positions", None)
+    if found is not None and found.lineno is not None:
+        return int(found.lineno)
+    return line

@@ -57,10 +57,13 @@ def batches(frame: Any) -> Iterator[pa.Table]:
             rows += part.num_rows
             size += part.num_rows * row_bytes
             if rows >= _ROWS or size >= _BYTES:
-                yield pa.Table.from_batches(waiting)
+                # Whole columns: rows are taken from them many times, from pieces of text slowly.
+                whole = pa.Table.from_batches(waiting).combine_chunks()
                 waiting, rows, size = [], 0, 0
+                yield whole
+                del whole
     if waiting:
-        yield pa.Table.from_batches(waiting)
+        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 def _reader(frame: Any) -> Iterable[Any]:

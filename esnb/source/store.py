@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from esnb import duck, jsontext
 from esnb.log.ids import Hashes, hashes
 from esnb.log.rawtext import raw_chunks
+from esnb.log.segment import stable_order
 from esnb.schema import EVENT_SCHEMA
 from esnb.source.ledger import Ledger
 
@@ -235,7 +239,7 @@ class Store:
         event_id, source = "event_id", "staged"
         if not self._ids:
             event_id, source = "coalesce(other, content)", "staged left join others using (row)"
-            self._db.register("others", self._others(None))
+            self._db.register("others", self._others())
         source, order = self._order(source)
         sql = f"select {event_id} as event_id, {', '.join(_FIELDS)} from {source} order by {order}"  # noqa: S608
         schema = pa.schema([EVENT_SCHEMA.field(name) for name in ("event_id", *_FIELDS)])
@@ -244,27 +248,32 @@ class Store:
 
     def _placed(self, part: Any) -> Iterator[pa.RecordBatch]:
         """Yield the events of a source that fits into memory: only what orders them moves."""
-        rows: Any = None
+        ids = part["event_id" if self._ids else "content"].combine_chunks()
+        with ThreadPoolExecutor(1, "esnb-import") as pool:
+            others = None if self._ids else pool.submit(self._others_held, ids)
+            rows = self._rows_in_order(part)
+            fields = [name for name in _FIELDS if name in part.column_names]
+            part = part.select(fields).combine_chunks()
+            if rows is not None:
+                part = part.take(rows)
+            if others is not None:
+                ids = pc.replace_with_mask(ids, *others.result())
+        part = part.append_column("event_id", ids if rows is None else ids.take(rows))
+        yield from part.to_batches(max_chunksize=_BATCH)
+
+    def _rows_in_order(self, part: Any) -> Any:
+        """Return the rows of a table in the order of their positions; None if they stand so."""
         if self._ordered:
             self._db.execute("drop table staged")
             self._db.register("part", part)
             self._db.execute(f"create view staged as {self._select(part, 'stream, recorded_on')}")
             source, order = self._order("staged")
             placed = self._db.execute(f"select row from {source} order by {order}")  # noqa: S608
-            rows = placed.to_arrow_table()["row"]
-        elif not self._in_order:
-            keys = [("recorded_on", "ascending"), ("row", "ascending")]
-            rows = pc.sort_indices(part, sort_keys=keys)
-        ids = part["event_id"] if self._ids else part["content"]
-        if not self._ids:
-            others = self._others(part)
-            mask = np.zeros(part.num_rows, np.bool_)
-            mask[others["row"].to_numpy()] = True
-            ids = pc.replace_with_mask(ids.combine_chunks(), mask, others["other"].combine_chunks())
-        fields = [name for name in _FIELDS if name in part.column_names]
-        part = part.select(fields).combine_chunks()
-        part = part.append_column("event_id", ids)
-        yield from (part if rows is None else part.take(rows)).to_batches(max_chunksize=_BATCH)
+            return placed.to_arrow_table()["row"]
+        if self._in_order:
+            return None
+        at = part["recorded_on"].combine_chunks().cast(pa.int64()).to_numpy()
+        return pa.array(np.argsort(at, kind="stable"))
 
     def _order(self, source: str) -> tuple[str, str]:
         """Return what to read rows from, and what to order them by."""
@@ -288,43 +297,66 @@ class Store:
         self._in_order = not falls and not early
         self._latest = number[len(number) - 1].as_py()
 
-    def _others(self, part: Any) -> Any:
+    def _others(self) -> Any:
         """Return the ids of rows that are not the first of their content: each has its number.
 
-        Table of ``row`` and ``other``, by row.  `part` has all rows where they are in memory.
+        Table of ``row`` and ``other``, by row.
         """
-        keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
-        ordered = np.sort(keys)
-        twice = ordered[1:][ordered[1:] == ordered[:-1]]
-        rows = pa.array(np.flatnonzero(np.isin(keys, twice)) if len(twice) else [], pa.int64())
-        if part is None:
-            self._db.register("likely", pa.table({"row": rows}))
-            likely = "staged join likely using (row)"
-        else:
-            content = part["content"].take(rows)
-            self._db.register("likely", pa.table({"row": rows, "content": content}))
-            likely = "likely"
+        self._db.register("likely", pa.table({"row": self._likely_twins()}))
         found = self._db.execute(
-            "select row, sha256(content || '/' || nth) as other from (select row, content,"  # noqa: S608
-            f" row_number() over (partition by content order by row) - 1 as nth from {likely})"
-            " where nth > 0 order by row"
+            "select row, sha256(content || '/' || nth) as other from (select row, content,"
+            " row_number() over (partition by content order by row) - 1 as nth"
+            " from staged join likely using (row)) where nth > 0 order by row"
         ).to_arrow_table()
         return found.set_column(1, "other", _uuids(found["other"]))
 
+    def _others_held(self, contents: Any) -> tuple[Any, Any]:
+        """Return the same of contents in memory: which rows they are, and their ids."""
+        rows = self._likely_twins()
+        codes = contents.take(pa.array(rows)).dictionary_encode().indices.to_numpy()
+        order = stable_order(codes)
+        counts = np.bincount(codes)
+        nth = np.empty(len(rows), np.int64)
+        nth[order] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows, nth = rows[nth > 0], nth[nth > 0]
+        numbers = pa.array(nth).cast(pa.string())
+        texts = pc.binary_join_element_wise(contents.take(pa.array(rows)), numbers, "/")
+        mask = np.zeros(len(contents), np.bool_)
+        mask[rows] = True
+        return pa.array(mask), _ids_of(texts)
+
+    def _likely_twins(self) -> npt.NDArray[np.intp]:
+        """Return the rows whose content may stand twice, by the keys of the contents."""
+        keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
+        order = np.argsort(keys)
+        pairs = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+        likely = np.zeros(len(keys), np.bool_)
+        likely[order[pairs]] = likely[order[pairs + 1]] = True
+        return np.flatnonzero(likely)
+
+
+def _ids_of(texts: Any) -> Any:
+    """Return for each text the UUID that is made of its SHA-256."""
+    # hashlib is faster than DuckDB for short texts, but lets no other thread run.
+    digests = [sha256(text).digest() for text in texts.cast(pa.binary()).to_pylist()]
+    return _uuids_of(np.frombuffer(b"".join(digests).hex().encode(), np.uint8))
+
 
 def _uuids(hashes: Any) -> Any:
-    """Return UUIDs of version 8 (RFC 9562), as text, made of 120 bits of each hash in hex."""
-    chunks = []
-    for held, ends in raw_chunks(hashes):
-        digits = held.reshape(len(ends) - 1, 64)
-        text = np.full((len(digits), 36), ord("-"), np.uint8)
-        for start, stop, place in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
-            text[:, place : place + stop - start] = digits[:, start:stop]
-        text[:, 14], text[:, 19] = ord("8"), ord("a")
-        offsets = np.arange(0, text.size + 1, 36, dtype=np.int32)
-        buffers = [pa.py_buffer(offsets), pa.py_buffer(text)]
-        chunks.append(pa.StringArray.from_buffers(len(digits), *buffers))
+    """Return UUIDs made of hashes in hex."""
+    chunks = [_uuids_of(digits) for digits, _ in raw_chunks(hashes)]
     return pa.chunked_array(chunks, pa.string())
+
+
+def _uuids_of(digits: npt.NDArray[np.uint8]) -> Any:
+    """Return UUIDs of version 8 (RFC 9562), as text, made of 120 bits of each 64 digits in hex."""
+    digits = digits.reshape(-1, 64)
+    text = np.full((len(digits), 36), ord("-"), np.uint8)
+    for start, stop, place in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
+        text[:, place : place + stop - start] = digits[:, start:stop]
+    text[:, 14], text[:, 19] = ord("8"), ord("a")
+    offsets = np.arange(0, text.size + 1, 36, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(digits), pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def _same(name: str, new: Any, old: Any) -> bool:

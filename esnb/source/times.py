@@ -131,6 +131,8 @@ def _epoch(texts: Any, factor: int) -> Times:
 def _texts(
     connection: duckdb.DuckDBPyConnection, texts: Any, zone: str | None, form: str | None
 ) -> Times:
+    if form is None and (aware := _all_aware(texts)) is not None:
+        return _judged(_inside(aware, _FIRST), texts, zone, form)
     connection.register("texts", pa.table({"x": texts}))
     if form is None:
         aware = connection.execute(
@@ -160,9 +162,23 @@ def _texts(
         local, skipped = _localised(naive, zone)
         local = pc.if_else(skipped, pa.scalar(None, INSTANT), local)
         aware = pc.coalesce(aware, local.cast(pa.int64()))
-    inside = pc.and_(pc.greater_equal(aware, lowest), pc.less_equal(aware, _LAST))
-    aware = pc.if_else(pc.fill_null(inside, False), aware, pa.scalar(None, pa.int64()))
-    return _judged(aware, texts, zone, form)
+    return _judged(_inside(aware, lowest), texts, zone, form)
+
+
+def _all_aware(texts: Any) -> Any:
+    """Return texts in microseconds where each is plain and has its offset; else None."""
+    if not pc.all(pc.match_substring_regex(texts, rf"\A{_AWARE}\z")).as_py():
+        return None
+    try:
+        return texts.cast(INSTANT).cast(pa.int64())
+    except pa.ArrowInvalid:  # no such day
+        return None
+
+
+def _inside(micros: Any, lowest: int) -> Any:
+    """Return the times that are late enough, and before the year 10000; null for the others."""
+    inside = pc.and_(pc.greater_equal(micros, lowest), pc.less_equal(micros, _LAST))
+    return pc.if_else(pc.fill_null(inside, False), micros, pa.scalar(None, pa.int64()))
 
 
 def _judged(found: Any, texts: Any, zone: str | None, form: str | None) -> Times:

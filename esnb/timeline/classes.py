@@ -1,0 +1,105 @@
+"""An aggregate class as what a timeline folds."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Literal
+
+from esnb.aggregate.compile import guard_of, said_of
+from esnb.aggregate.finite import automaton
+from esnb.aggregate.plan import FieldPlan, Plan, in_python
+from esnb.aggregate.render import constant
+from esnb.aggregate.root import Aggregate
+from esnb.timeline.fold import Field, Fold, Kind, Side
+from esnb.timeline.native import Native
+from esnb.timeline.payloads import Log
+from esnb.timeline.reading import Failures, register, rows_sql
+from esnb.timeline.sides import Running, States, Steps
+
+__all__ = ["ClassDefinition", "Unknown"]
+
+Unknown = Literal["error", "keep"]
+
+
+class ClassDefinition:
+    """What `Timeline` folds when it is given an aggregate class.
+
+    Parameters
+    ----------
+    owner
+        The class.
+    unknown
+        What an event of an unknown type is: an ``"error"``, or a row that changes nothing.
+    python
+        Fold every field with Python.
+    """
+
+    def __init__(
+        self, owner: type[Aggregate], *, unknown: Unknown = "error", python: bool = False
+    ) -> None:
+        self.owner = owner
+        self.unknown = unknown
+        self.python = python
+        self.failures = Failures()
+
+    @property
+    def name(self) -> str:
+        return self.owner.description.category
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How the fields are folded."""
+        plan = self.owner.description.plan
+        return in_python(plan, "asked for") if self.python else plan
+
+    def fold(self, log: Log) -> Fold:
+        """Return the fold, its reading function known to the log's session."""
+        self.failures = register(log.cursor, self.owner)
+        return self._fold
+
+    @cached_property
+    def _fold(self) -> Fold:
+        owner, plan = self.owner, self.plan
+        layout = owner.description.layout
+        extra: dict[str, str] = {}
+        sides: list[Side] = []
+        if plan.control:
+            domains = {name: plan.domains[name] for name in plan.control}
+            rules = automaton(plan, domains, layout)
+            extra["symbol"] = rules.symbol
+            kinds = {name: plan.fields[name].kind for name in plan.control}
+            sides.append(States(rules, kinds, layout))
+        fields: list[Field] = []
+        native = Native(owner, plan.python) if plan.python else None
+        for name, field in plan.fields.items():
+            if native is not None and field.tier == 3:
+                fields.append(_whole(field, f"e.{native.names[name]}"))
+                continue
+            if field.fold in ("running", "collection"):
+                side: Any = Running(field) if field.fold == "running" else Steps(field)
+                extra[side.name] = said_of(field, layout)
+                sides.append(side)
+                said = side.said if field.fold == "running" else f"e.{side.out}"
+                fields.append(_field(field, said))
+            else:
+                fields.append(_field(field, said_of(field, layout)))
+        if native is not None:
+            sides.append(native)
+        rows = rows_sql(owner, extra, guard=guard_of(plan, layout), unknown=self.unknown)
+        return Fold(rows, tuple(fields), bool(owner.description.ends), tuple(sides))
+
+
+def _whole(field: FieldPlan, said: str) -> Field:
+    return Field(field.name, field.name, field.kind.sql, said, kind="whole")
+
+
+def _field(field: FieldPlan, said: str) -> Field:
+    kind = field.kind
+    if field.fold == "collection":
+        empty = f"CAST({'MAP {}' if kind.name == 'dict' else '[]'} AS {kind.sql})"
+        return Field(field.name, field.name, kind.sql, said, kind="latest", default=empty)
+    default = "NULL" if field.default is None else f"CAST({constant(field.default)} AS {kind.sql})"
+    if field.fold in ("latest", "running"):
+        return Field(field.name, field.name, kind.sql, said, "latest", boxed=True, default=default)
+    kinds: dict[str, Kind] = {"sum": "sum", "min": "min", "max": "max", "first": "first"}
+    return Field(field.name, field.name, kind.sql, said, kinds[field.fold], default=default)

@@ -1,0 +1,492 @@
+"""The events of an aggregate class as typed rows.
+
+A payload that is plainly what its event class says is read by SQL.  Any other (an older
+version, a number as text, a value with a rule of its own) is read by the class itself,
+through a function that SQL calls for such rows only, so that both give the same values and
+a bad one is refused with its event, field and value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from duckdb.func import FunctionNullHandling, PythonUDFType
+from pydantic_core import PydanticUndefined
+
+from esnb import jsontext
+from esnb.aggregate.event import Event
+from esnb.aggregate.kinds import Kind, to_column
+from esnb.aggregate.layout import Column, Layout, paths_of
+from esnb.aggregate.render import PYTHON_NEEDED, constant
+from esnb.aggregate.root import Aggregate, Description, unknown_event
+from esnb.errors import EsnbError, EventError, SchemaError
+from esnb.sqltext import literal
+from esnb.timeline.fold import CARRIED
+
+__all__ = ["Failures", "register", "rows_sql"]
+
+_NUMBERS = "('UBIGINT', 'BIGINT')"
+# Digits of which a double may not hold all: 16 and more, or an exponent.
+_MANY_DIGITS = "[0-9][0-9.]{15}|[0-9][eE]"
+_DECIMAL = r"-?[0-9]{1,12}(\.[0-9]{1,6})?"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_INSTANT = (
+    _DATE + r"[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+    r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
+)
+Path = tuple[str, ...]
+
+
+class Failures:
+    """What the reading function raised: DuckDB passes on only the text of it."""
+
+    def __init__(self) -> None:
+        self.last: EsnbError | None = None
+
+
+class _Shapes:
+    """The shapes in which DuckDB reads payloads: keys and types, as few passes as they need."""
+
+    def __init__(self) -> None:
+        self._groups: list[dict[str, Any]] = []
+        self._types: list[set[str]] = []
+
+    def place(self, path: Path, kind: str, event_types: Iterable[str]) -> str:
+        """Return SQL of the value at `path`, read as `kind`."""
+        fitting = (n for n, shape in enumerate(self._groups) if self._fits(shape, path, kind))
+        number = next(fitting, len(self._groups))
+        if number == len(self._groups):
+            self._groups.append({})
+            self._types.append(set())
+        shape = self._groups[number]
+        self._types[number].update(event_types)
+        for key in path[:-1]:
+            shape = shape.setdefault(key, {})
+        shape[path[-1]] = kind
+        return f"e.j{number}" + "".join(f"[{literal(key)}]" for key in path)
+
+    def _fits(self, shape: Any, path: Path, kind: str) -> bool:
+        for depth, key in enumerate(path):
+            # DuckDB does not tell `Amount` from `amount` in one shape.
+            if any(other != key and other.lower() == key.lower() for other in shape):
+                return False
+            if key not in shape:
+                return True
+            shape = shape[key]
+            if isinstance(shape, str) != (depth == len(path) - 1):
+                return False
+        return bool(shape == kind)
+
+    def columns(self) -> list[str]:
+        """Return the columns ``j0``, ``j1``… of the rows ``e``."""
+        found = []
+        for number, shape in enumerate(self._groups):
+            types = ", ".join(map(literal, sorted(self._types[number])))
+            data = f"CASE WHEN e.handled IN ({types}) THEN e.data END"
+            found.append(f"from_json({data}, {literal(json.dumps(shape))}) AS j{number}")
+        return found
+
+
+class _Reading:
+    """SQL that reads the payloads of some event classes."""
+
+    def __init__(self, description: Description) -> None:
+        self.description = description
+        self.layout: Layout = description.layout
+        self.shapes = _Shapes()
+        self.pointers: dict[str, int] = {}
+        self.types: dict[type[Event], list[str]] = {}
+        for event_type, (event, _) in description.handlers.items():
+            self.types.setdefault(event, []).append(event_type)
+
+    def plainly(self) -> str:
+        """Return SQL that says of a handled event whether SQL may read it; NULL of others."""
+        branches = []
+        self.values: dict[str, dict[str, list[str]]] = {}
+        for event, event_types in self.types.items():
+            plain = self.plain(event)
+            if plain is None:
+                continue
+            condition, values = plain
+            types = ", ".join(map(literal, event_types))
+            branches.append(f"\n                WHEN e.handled IN ({types}) THEN {condition}")
+            for name, value in values.items():
+                self.values.setdefault(name, {}).setdefault(value, []).extend(event_types)
+        return f"CASE{''.join(branches)}\n                ELSE e.handled IS NULL END"
+
+    def value(self, column: Column) -> str:
+        """Return SQL of one column: read by SQL where ``e.plain``, else by Python in ``e.odd``."""
+        ways = self.values.get(column.name, {})
+        if not ways:
+            return f"e.odd[{literal(column.name)}]"
+        if len(ways) == 1:
+            # In an event of another type a key of this name may be anything.
+            ((value, types),) = ways.items()
+            read = (
+                value
+                if self._only(types)
+                else f"CASE WHEN e.handled IN ({_listed(types)}) THEN {value} END"
+            )
+        else:
+            read = (
+                "CASE"
+                + "".join(
+                    f" WHEN e.handled IN ({_listed(types)}) THEN {value}"
+                    for value, types in ways.items()
+                )
+                + " END"
+            )
+        return f"CASE WHEN e.plain THEN {read} ELSE e.odd[{literal(column.name)}] END"
+
+    def _only(self, types: Iterable[str]) -> bool:
+        return set(types) >= set(self.description.handlers)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the layout; there is always one, since a STRUCT cannot be empty."""
+        return self.layout.columns or (Column("d_", "BOOLEAN"),)
+
+    def plain(self, event: type[Event]) -> tuple[str, dict[str, str]] | None:
+        """Return when SQL may read a payload of `event`, and SQL of each column."""
+        if not _is_plain(event):
+            return None
+        conditions = [f"e.schema_version = {event.version}"]
+        values: dict[str, str] = {}
+        columns = self.layout.of(event)
+        for path, kind in paths_of(event):
+            key, default = _key_and_default(event, path)
+            if key is None:
+                return None
+            condition, value = self.read(key, kind, default, self.types[event])
+            conditions.append(condition)
+            values[columns[path].name] = value
+        for name, field in event.model_fields.items():
+            # What SQL has no type for has to be there, at least, if it is needed.
+            if not any(path[0] == name for path in columns) and field.is_required():
+                conditions.append(f"{self.kind((field.alias or name,))} IS NOT NULL")
+        return " AND ".join(conditions), values
+
+    def kind(self, path: Path) -> str:
+        """Return SQL of the kind of JSON at a path, NULL where there is nothing."""
+        pointer = "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
+        number = self.pointers.setdefault(pointer, len(self.pointers) + 1)
+        return f"e.k[{number}]"
+
+    def read(
+        self, path: Path, kind: Kind, default: Any, event_types: Iterable[str]
+    ) -> tuple[str, str]:
+        found = self.kind(path)
+        condition, value = self._typed(path, kind, found, event_types)
+        if kind.nullable:
+            condition = f"({found} = 'NULL' OR ({condition}))"
+        if default is not PydanticUndefined:
+            condition = f"({found} IS NULL OR {condition})"
+            if default is not None:
+                value = f"CASE WHEN {found} IS NULL THEN {constant(default)} ELSE {value} END"
+        return f"coalesce({condition}, false)", value
+
+    def _typed(
+        self, path: Path, kind: Kind, found: str, event_types: Iterable[str]
+    ) -> tuple[str, str]:
+        name = kind.name
+        shape = "VARCHAR" if name in ("decimal", "instant", "date") else kind.sql
+        value = self.shapes.place(path, shape, event_types)
+        if name == "decimal":
+            exact = (
+                f"{found} = 'VARCHAR' OR {found} IN {_NUMBERS} OR ({found} = 'DOUBLE'"
+                f" AND NOT regexp_matches(e.data, '{_MANY_DIGITS}'))"
+            )
+            return (
+                f"({exact}) AND regexp_full_match({value}, '{_DECIMAL}')",
+                f"CAST({value} AS DECIMAL(18, {kind.scale}))",
+            )
+        if name in ("instant", "date"):
+            pattern = _INSTANT if name == "instant" else _DATE
+            read = f"TRY_CAST({value} AS {kind.sql})"
+            return (
+                f"{found} = 'VARCHAR' AND regexp_full_match({value}, '{pattern}')"
+                f" AND {read} IS NOT NULL AND {value} >= '0001-01-02'",
+                read,
+            )
+        if name == "float":
+            return f"{found} IN ('DOUBLE', 'UBIGINT', 'BIGINT')", value
+        if name == "bool":
+            return f"{found} = 'BOOLEAN'", value
+        wanted = f"IN {_NUMBERS}" if kind.sql == "BIGINT" else "= 'VARCHAR'"
+        condition = f"{found} {wanted} AND {value} IS NOT NULL"
+        if kind.domain is not None:
+            allowed = ", ".join(
+                constant(one.value if isinstance(one, Enum) else one) for one in kind.domain
+            )
+            condition += f" AND {value} IN ({allowed})"
+        return condition, value
+
+
+def rows_sql(
+    owner: type[Aggregate],
+    extra: Mapping[str, str],
+    *,
+    guard: str | None = None,
+    unknown: str = "error",
+) -> str:
+    """Return the SELECT of the rows of an aggregate class (see `esnb.timeline.fold.Fold`).
+
+    Parameters
+    ----------
+    extra
+        Further columns: name to SQL over the row ``e`` with the columns of the layout.
+    guard
+        SQL over such a row that fails where a handler raises, and is NULL elsewhere.
+    unknown
+        ``"keep"``: events that the class does not know are rows that change nothing.
+    """
+    description = owner.description
+    reading = _Reading(description)
+    plain = reading.plainly()
+    done = "false"
+    if description.noop is not None:
+        pointer = literal("/" + description.noop.replace("~", "~0").replace("/", "~1"))
+        done = f"coalesce(json_type(e.data, {pointer}), 'NULL') <> 'NULL'"
+    handled = _listed(description.handlers)
+    failing = "e.event_type" if done == "false" else f"CASE WHEN NOT {done} THEN e.event_type END"
+    pointers = ", ".join(map(literal, reading.pointers))
+    kinds = f", json_type(e.data, [{pointers}]) AS k" if reading.pointers else ""
+    shapes = "".join(f", {column}" for column in reading.shapes.columns())
+    ended = f"{failing} IN ({_listed(description.ends)})" if description.ends else "false"
+    known = _listed(description.known)
+    call = (
+        f"{function_name(description)}"
+        "(e.event_type, e.schema_version, e.data, e.position, e.stream)"
+    )
+    checked = "e.plain OR e.odd IS NOT NULL"
+    if unknown == "error" and description.by is None:
+        inside = f"e.event_type IN ({known})" if known else "false"
+        failed = f"NOT ({done}) AND " if done != "false" else ""
+        checked = (
+            f"({checked}) AND CASE WHEN {failed}NOT ({inside})"
+            f" THEN {call} IS NOT NULL ELSE true END"
+        )
+    columns = "".join(f",\n        {reading.value(c)} AS {c.name}" for c in reading.columns)
+    layout = "".join(f", e.{c.name}" for c in reading.columns)
+    more = "".join(f", {sql} AS {name}" for name, sql in extra.items())
+    carried = ", ".join(f"e.{name}" for name in CARRIED)
+    return f"""
+SELECT {carried}, e.ended, e.handled, e.plain, e.correlation_id, e.causation_id,
+    e.schema_version, e.data{layout}{more}
+FROM (
+    SELECT e.*{columns}
+    FROM (
+        SELECT e.*, CASE WHEN NOT e.plain THEN {call} END AS odd
+        FROM (
+            SELECT e.*, {plain} AS plain
+            FROM (
+            SELECT e.*{kinds}{shapes}
+            FROM (
+                SELECT e.* EXCLUDE (category, tags, metadata),
+                    CASE WHEN {failing} IN ({handled or "NULL"}) THEN e.event_type END AS handled,
+                    coalesce({ended}, false) AS ended
+                FROM {_of(description)} AS e
+            ) AS e
+            ) AS e
+        ) AS e
+    ) AS e
+    WHERE {checked}
+) AS e{"" if guard is None else f" WHERE {guard} IS NULL"}
+""".strip()  # noqa: S608 (identifiers are ours, constants made by `literal`)
+
+
+def _of(description: Description) -> str:
+    """Return SQL of the events of an aggregate, ``stream`` being what names it."""
+    if description.by is None:
+        return f"(SELECT * FROM events WHERE category = {literal(description.category)})"  # noqa: S608
+    by = description.by
+    prefix = literal(f"{by}:")
+    pointer = literal("/" + by.replace("~", "~0").replace("/", "~1"))
+    tags = f"list_distinct(list_filter(e.tags, t -> starts_with(t, {prefix})))"
+    said = (
+        f"CASE WHEN json_type(e.data, {pointer}) IN ('VARCHAR', 'UBIGINT', 'BIGINT')"
+        f" THEN [{prefix} || json_extract_string(e.data, {pointer})] END"
+    )
+    types = _listed({*description.handlers, *description.ends}) or "NULL"
+    return (
+        f"(SELECT e.* REPLACE (unnest(CASE WHEN len({tags}) > 0 THEN list_sort({tags})"  # noqa: S608
+        f" ELSE {said} END) AS stream) FROM events AS e WHERE e.event_type IN ({types}))"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(literal, sorted(names)))
+
+
+def function_name(description: Description) -> str:
+    """Return the name of the SQL function that reads odd payloads of a class."""
+    return f"_esnb_read_{description.fingerprint[:24]}"
+
+
+# DuckDB itself keeps no hold of a function beyond the cursor on which it was made.
+_FUNCTIONS: dict[str, tuple[Any, Failures]] = {}
+
+
+def register(cursor: duckdb.DuckDBPyConnection, owner: type[Aggregate]) -> Failures:
+    """Make the reading function of a class known to the DuckDB behind `cursor`, once.
+
+    Returns
+    -------
+    Failures
+        Where it leaves what it raises.
+    """
+    description = owner.description
+    name = function_name(description)
+    read, failures = _FUNCTIONS.setdefault(name, _reading_function(owner))
+    known = cursor.execute(
+        "SELECT 1 FROM duckdb_functions() WHERE function_name = ?", [name]
+    ).fetchone()
+    if known is None:
+        columns = _Reading(description).columns
+        cursor.create_function(
+            name,
+            read,
+            ["VARCHAR", "INTEGER", "VARCHAR", "BIGINT", "VARCHAR"],
+            duckdb.struct_type({column.name: column.type for column in columns}),
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+        )
+    return failures
+
+
+def _reading_function(owner: type[Aggregate]) -> tuple[Any, Failures]:
+    failures = Failures()
+    columns = _Reading(owner.description).columns
+    kinds = pa.struct([(column.name, _arrow(column.type)) for column in columns])
+
+    def read(event_types: Any, versions: Any, data: Any, positions: Any, streams: Any) -> pa.Array:
+        rows = []
+        for row in zip(
+            *(part.to_pylist() for part in (event_types, versions, data, positions, streams)),
+            strict=True,
+        ):
+            try:
+                rows.append(read_odd(owner, *row))
+            except EsnbError as error:
+                failures.last = error
+                raise
+        return pa.array(rows, kinds)
+
+    return read, failures
+
+
+def read_odd(
+    owner: type[Aggregate], event_type: str, version: int, data: str, position: int, stream: str
+) -> dict[str, Any]:
+    """Return the columns of one event, read by its class.
+
+    Raises
+    ------
+    SchemaError, EventError
+        Naming the event.
+    """
+    description = owner.description
+    where = f" (event {event_type} at position {position} of {stream!r})"
+    if event_type not in description.handlers:
+        raise SchemaError(unknown_event(owner, event_type, None) + where)
+    event = description.handlers[event_type][0]
+    try:
+        read = event.from_payload(jsontext.parse_object(data), version=version)
+    except EventError as error:
+        raise EventError(error.field, error.reason + where) from error
+    except SchemaError as error:
+        raise SchemaError(str(error) + where) from error
+    found: dict[str, Any] = {}
+    kinds = dict(paths_of(event))
+    for path, column in description.layout.of(event).items():
+        value: Any = read
+        for key in path:
+            value = getattr(value, key)
+        try:
+            found[column.name] = _fitting(to_column(kinds[path], value), column)
+        except TypeError as error:
+            raise EventError(".".join(path), f"{error}{where}") from error
+    return found
+
+
+def _fitting(value: Any, column: Column) -> Any:
+    if isinstance(value, Decimal):
+        digits = value.as_tuple()
+        exponent = digits.exponent
+        if not isinstance(exponent, int) or exponent < -6 or value.adjusted() > 11:
+            raise EventError(column.name, f"{PYTHON_NEEDED}: {value} has too many digits")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise EventError(column.name, f"{PYTHON_NEEDED}: {value} is past 64 bits")
+    return value
+
+
+def _arrow(kind: str) -> pa.DataType:
+    if kind.startswith("DECIMAL"):
+        width, scale = kind[8:-1].split(",")
+        return pa.decimal128(int(width), int(scale))
+    return {
+        "VARCHAR": pa.string(),
+        "BIGINT": pa.int64(),
+        "DOUBLE": pa.float64(),
+        "BOOLEAN": pa.bool_(),
+        "TIMESTAMPTZ": pa.timestamp("us", "UTC"),
+        "DATE": pa.date32(),
+    }[kind]
+
+
+_BASE_CONFIG = dict(Event.model_config)
+
+
+def _is_plain(event: type[Event]) -> bool:
+    """Tell whether a class reads its fields as their types say, with no rule of its own."""
+    rules: Any = event.__pydantic_decorators__
+    if any(
+        getattr(rules, name)
+        for name in ("validators", "field_validators", "root_validators", "model_validators")
+    ):
+        return False
+    if dict(event.model_config) != _BASE_CONFIG:
+        return False
+    return (
+        not event.__pydantic_root_model__
+        and all(not field.metadata for field in event.model_fields.values())
+        and event.__init__ is Event.__init__
+    )
+
+
+def _key_and_default(event: type[Event], path: Path) -> tuple[Path | None, Any]:
+    """Return where a field stands in the payload, and its default; no path where it is odd."""
+    model: Any = event
+    keys: list[str] = []
+    default: Any = PydanticUndefined
+    for depth, name in enumerate(path):
+        field = model.model_fields[name]
+        alias = field.validation_alias or field.alias
+        if alias is not None and not isinstance(alias, str):
+            return None, default
+        if field.metadata or (depth and not _plain_model(model)):
+            return None, default
+        keys.append(alias or name)
+        default = field.default if field.default_factory is None else PydanticUndefined
+        if depth < len(path) - 1 and not field.is_required():
+            return None, PydanticUndefined
+        model = field.annotation
+    if default is not PydanticUndefined and default is not None:
+        try:
+            constant(default)
+        except AssertionError:
+            return None, default
+    return tuple(keys), default
+
+
+def _plain_model(model: Any) -> bool:
+    rules = model.__pydantic_decorators__
+    return not (rules.validators or rules.field_validators or rules.model_validators) and not (
+        set(model.model_config) - {"frozen", "populate_by_name", "extra"}
+    )

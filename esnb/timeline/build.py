@@ -242,6 +242,7 @@ class _Work:
             self.folder,
             "open",
             level=self._level,
+            packed=False,
         )
         self.open.append(part)
         self.slots += part.rows
@@ -304,7 +305,9 @@ def _without_gone(
 
     large = tuple(part for part in state.open if part not in small)
     order = " ORDER BY t.system_from, t.stream"
-    made = [write_part(cursor, standing(small) + order, folder, "open", level=0)] if small else []
+    made = (
+        [write_part(cursor, standing(small) + order, folder, "open", packed=False)] if small else []
+    )
     if not rewrite_large:
         gone = state.gone
         if gone is not None:
@@ -317,6 +320,7 @@ def _without_gone(
             state, open=(*large, *made), gone=gone if gone is not None and gone.rows else None
         )
     anew = [
-        write_part(cursor, standing((part,)) + order, folder, "open", level=9) for part in large
+        write_part(cursor, standing((part,)) + order, folder, "open", level=9, packed=False)
+        for part in large
     ]
     return replace(state, open=(*anew, *made), gone=None)

@@ -85,7 +85,13 @@ class ClassDefinition:
                 fields.append(_field(field, said_of(field, layout)))
         if native is not None:
             sides.append(native)
-        rows = rows_sql(owner, extra, guard=guard_of(plan, layout), unknown=self.unknown)
+        rows = rows_sql(
+            owner,
+            extra,
+            read=None if native is not None else " ".join(field.said for field in fields),
+            guard=guard_of(plan, layout),
+            unknown=self.unknown,
+        )
         return Fold(rows, tuple(fields), bool(owner.description.ends), tuple(sides))
 
 
@@ -100,6 +106,7 @@ def _field(field: FieldPlan, said: str) -> Field:
         return Field(field.name, field.name, kind.sql, said, kind="latest", default=empty)
     default = "NULL" if field.default is None else f"CAST({constant(field.default)} AS {kind.sql})"
     if field.fold in ("latest", "running"):
-        return Field(field.name, field.name, kind.sql, said, "latest", boxed=True, default=default)
+        boxed = field.boxed
+        return Field(field.name, field.name, kind.sql, said, "latest", boxed=boxed, default=default)
     kinds: dict[str, Kind] = {"sum": "sum", "min": "min", "max": "max", "first": "first"}
     return Field(field.name, field.name, kind.sql, said, kinds[field.fold], default=default)

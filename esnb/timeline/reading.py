@@ -9,6 +9,7 @@ a bad one is refused with its event, field and value.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import Enum
@@ -232,6 +233,7 @@ def rows_sql(
     owner: type[Aggregate],
     extra: Mapping[str, str],
     *,
+    read: str | None = None,
     guard: str | None = None,
     unknown: str = "error",
 ) -> str:
@@ -241,6 +243,9 @@ def rows_sql(
     ----------
     extra
         Further columns: name to SQL over the row ``e`` with the columns of the layout.
+    read
+        SQL of all that reads the rows: columns that it does not name are left out.  All
+        are there without it.
     guard
         SQL over such a row that fails where a handler raises, and is NULL elsewhere.
     unknown
@@ -273,12 +278,25 @@ def rows_sql(
             f" THEN {call} IS NOT NULL ELSE true END"
         )
     columns = "".join(f",\n        {reading.value(c)} AS {c.name}" for c in reading.columns)
-    layout = "".join(f", e.{c.name}" for c in reading.columns)
+    others = ("plain", "correlation_id", "causation_id", "schema_version", "data")
+    names = [*others, *(column.name for column in reading.columns)]
+    if read is not None:
+        words = set(re.findall(r"\be\.(\w+)", read))
+        names = [name for name in names if name in words]
+    kept = "".join(f", e.{name}" for name in names)
     more = "".join(f", {sql} AS {name}" for name, sql in extra.items())
-    carried = ", ".join(f"e.{name}" for name in CARRIED)
+    if guard is not None:
+        checked = f"({checked}) AND {guard} IS NULL"
+    # A row is checked where its time is read, which no fold does without: merely counting
+    # rows reads no payload.
+    carried = ", ".join(
+        f"CASE WHEN {checked} THEN e.occurred_on END AS occurred_on"
+        if name == "occurred_on"
+        else f"e.{name}"
+        for name in CARRIED
+    )
     return f"""
-SELECT {carried}, e.ended, e.handled, e.plain, e.correlation_id, e.causation_id,
-    e.schema_version, e.data{layout}{more}
+SELECT {carried}, e.ended, e.handled{kept}{more}
 FROM (
     SELECT e.*{columns}
     FROM (
@@ -286,18 +304,18 @@ FROM (
         FROM (
             SELECT e.*, {plain} AS plain
             FROM (
-            SELECT e.*{kinds}{shapes}
-            FROM (
-                SELECT e.* EXCLUDE (category, tags, metadata),
-                    CASE WHEN {failing} IN ({handled or "NULL"}) THEN e.event_type END AS handled,
-                    coalesce({ended}, false) AS ended
-                FROM {_of(description)} AS e
-            ) AS e
+                SELECT e.*{kinds}{shapes}
+                FROM (
+                    SELECT e.* EXCLUDE (category, tags, metadata),
+                        CASE WHEN {failing} IN ({handled or "NULL"}) THEN e.event_type END
+                            AS handled,
+                        coalesce({ended}, false) AS ended
+                    FROM {_of(description)} AS e
+                ) AS e
             ) AS e
         ) AS e
     ) AS e
-    WHERE {checked}
-) AS e{"" if guard is None else f" WHERE {guard} IS NULL"}
+) AS e
 """.strip()  # noqa: S608 (identifiers are ours, constants made by `literal`)
 
 

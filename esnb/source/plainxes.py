@@ -106,11 +106,10 @@ class Plain:
         """Take all between two places at once if it is plain."""
         if not self._rows.takes_blocks:
             return False
-        piece = data[begin:end]
-        block = parse(piece)
+        block = parse(data[begin:end])
         if block is None or not self._rows.add_block(block, self._parser.next_line):
             return False
-        self._parser.skip(piece.count(b"\n"))
+        self._parser.skip(block.ends)
         return True
 
     def _gap(self, gap: bytes) -> None:

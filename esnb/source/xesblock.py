@@ -48,8 +48,6 @@ _DOES = {
 _BEGINS_EVENT = np.isin(range(8), [_EVENT, _NEXT, _TRACE_EVENT, _FIRST_EVENT])
 _BEGINS_TRACE = np.isin(range(8), [_TRACE, _TRACE_EVENT, _FIRST, _FIRST_EVENT])
 _ENDS_EVENT = np.isin(range(8), [_NEXT, _TRACE, _TRACE_EVENT, _LAST])
-# None of these stands in a key or a value that is plain; some stand between them.
-_SIGNS = bytes(range(32)) + b"&<"
 _NO_XML = ("\ufffe".encode(), "\uffff".encode())
 
 
@@ -73,6 +71,8 @@ class Block:
         For each event, its trace.
     lines
         For each event, the line that it begins on, from 0 where the block begins.
+    ends
+        How many lines end in the block.
     """
 
     TAGS = _TAGS
@@ -84,6 +84,7 @@ class Block:
     trace: Numbers
     trace_of: Numbers
     lines: Numbers
+    ends: int
 
     @property
     def traces(self) -> int:
@@ -134,7 +135,13 @@ def _glue(text: str) -> _Glue | None:
 
 
 def _signs(text: bytes) -> int:
-    return len(text) - len(text.translate(None, _SIGNS))
+    """Return how many control characters, ampersands and opening brackets there are.
+
+    None of them stands in a key or a value that is plain; some stand between them.
+    """
+    held = np.frombuffer(text, np.uint8)
+    signs = (held < ord(" "), held == ord("&"), held == ord("<"))
+    return sum(int(np.count_nonzero(each)) for each in signs)
 
 
 def parse(piece: bytes) -> Block | None:
@@ -167,7 +174,7 @@ def _every_fourth(parts: Any, first: int) -> Any:
 def _block(piece: bytes, parts: Any, known: list[_Glue], at: npt.NDArray[Any]) -> Block | None:
     """Put a block together; `at` tells which of the `known` stands before each attribute."""
     if np.array([item.signs for item in known])[at].sum() != _signs(piece):
-        return None
+        return None  # some of them stand in a key or a value
     does = np.array([item.does for item in known])[at]
     rows = np.arange(len(does) - 1)
     does, last = does[:-1], does[-1]
@@ -198,6 +205,7 @@ def _block(piece: bytes, parts: Any, known: list[_Glue], at: npt.NDArray[Any]) -
         trace=trace,
         trace_of=trace[begins_event],
         lines=begun[:-1][begins_event],
+        ends=int(lines.sum()),  # a value holds none
     )
     if _some_key_twice(block) or any(key.startswith(OF_TRACE) for key in block.key_names):
         return None

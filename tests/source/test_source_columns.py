@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import defaultdict
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esnb import instants
 from esnb.errors import InputError
 from esnb.log import Log
+from esnb.schema import INSTANT
 from esnb.source import import_events, times
+from esnb.source.store import Store
 
 _AWARE = st.builds(
     lambda at, sign, offset: at.isoformat(sign) + offset,
@@ -64,6 +70,76 @@ def test_times_are_those_of_one_text(zone: str | None, plain: list[str], odd: li
     assert set(reasons) == refused
 
 
+_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=5)
+_ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "stream": st.sampled_from(["a-1", "a-2", "ü"]),
+            "event_type": _TEXT,
+            "schema_version": st.sampled_from([None, 1, 2]),
+            "occurred_on": st.sampled_from([datetime(1, 1, 1, tzinfo=UTC), datetime.now(UTC)]),
+            "actor": st.sampled_from([None, "ann"]),
+            "tags": st.lists(st.text("aü ,\"\\'", min_size=1, max_size=3), max_size=2),
+            "data": st.sampled_from(["{}", '{"a":"ü"}']),
+            "metadata": st.sampled_from([None, '{"b":1}']),
+        }
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=40)
+@given(_ROWS, st.sets(st.sampled_from(["schema_version", "actor", "tags", "metadata"])))
+def test_ids_are_made_of_the_content(rows: list[dict[str, Any]], absent: set[str]) -> None:
+    rows = [{name: row[name] for name in row if name not in absent} for row in rows]
+    ids = []
+    times: dict[str, int] = defaultdict(int)
+    for row in rows:
+        at = str(instants.micros(row["occurred_on"]))
+        fields = [
+            row["stream"],
+            row["event_type"],
+            str(row.get("schema_version") or 1),
+            at,
+            at,
+            row.get("actor") or "",
+            "",
+            "",
+            json.dumps(row.get("tags", []), ensure_ascii=False, separators=(",", ":")),
+            row["data"],
+            row.get("metadata") or "{}",
+        ]
+        first = _uuid("\0".join(fields))
+        ids.append(_uuid(f"{first}/{times[first]}") if times[first] else first)
+        times[first] += 1
+    kinds = {
+        "schema_version": pa.int32(),
+        "occurred_on": INSTANT,
+        "tags": pa.list_(pa.string()),
+    }
+    columns = {
+        name: pa.array([row[name] for row in rows], kinds.get(name, pa.string()))
+        for name in rows[0]
+    }
+    part = pa.table(columns | {"recorded_on": columns["occurred_on"], "line": range(len(rows))})
+    with (
+        TemporaryDirectory() as folder,
+        closing(Store(Path(folder), ids=False, ordered=False)) as s,
+    ):
+        s.add(part.slice(0, 3))
+        s.add(part.slice(3))
+        found = [row["event_id"] for batch in s.events() for row in batch.to_pylist()]
+    order = sorted(range(len(rows)), key=lambda row: rows[row]["occurred_on"])
+    assert found == [ids[row] for row in order]
+
+
+def _uuid(text: str) -> str:
+    digits = list(sha256(text.encode()).hexdigest()[:32])
+    digits[12], digits[16] = "8", "a"
+    return str(uuid.UUID("".join(digits)))
+
+
 @pytest.mark.parametrize("hold", [96 << 20, 1000])
 def test_equal_rows_each_have_an_id_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold: int
@@ -93,6 +169,4 @@ def test_equal_rows_each_have_an_id_of_their_own(
     }
     for first, *others in ids.values():
         for number, other in enumerate(others, 1):
-            digits = list(sha256(f"{first}/{number}".encode()).hexdigest()[:32])
-            digits[12], digits[16] = "8", "a"
-            assert other == str(uuid.UUID("".join(digits)))
+            assert other == _uuid(f"{first}/{number}")

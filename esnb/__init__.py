@@ -14,6 +14,7 @@
 """
 
 from esnb._face import create, open, read, restore
+from esnb.aggregate import Aggregate, Event
 from esnb.errors import (
     AppendConditionError,
     CommitUncertain,
@@ -34,6 +35,7 @@ from esnb.errors import (
     RevisionConflictError,
     SourceError,
     StorageError,
+    StreamNotFoundError,
     TimelineError,
 )
 from esnb.event import DomainEvent, RecordedEvent
@@ -41,11 +43,13 @@ from esnb.eventlog import EventLog
 from esnb.log import ANY, EXISTS, NO_STREAM, Append, EventQuery
 from esnb.source import constant, import_events
 from esnb.timeline import Timeline
+from esnb.write import Repository
 
 __all__ = [
     "ANY",
     "EXISTS",
     "NO_STREAM",
+    "Aggregate",
     "Append",
     "AppendConditionError",
     "CommitUncertain",
@@ -53,6 +57,7 @@ __all__ = [
     "DomainEvent",
     "DuplicateEventError",
     "EsnbError",
+    "Event",
     "EventError",
     "EventLog",
     "EventQuery",
@@ -67,9 +72,11 @@ __all__ = [
     "QueryError",
     "ReadOnlyLogError",
     "RecordedEvent",
+    "Repository",
     "RevisionConflictError",
     "SourceError",
     "StorageError",
+    "StreamNotFoundError",
     "Timeline",
     "TimelineError",
     "constant",

@@ -21,6 +21,7 @@ carries its facts as attributes and says what to do next.
         ├── StorageError (OSError)     the disk refused: full, read-only, failing
         ├── DamagedLogError            a file is missing, cut short or altered
         ├── CommitUncertain            published or not is unknown; retry with the same ids
+        ├── StreamNotFoundError        no stream has this name
         ├── RevisionConflictError      the stream moved on
         ├── AppendConditionError       events matching the condition have arrived
         └── DuplicateEventError        one id, two contents
@@ -53,6 +54,7 @@ __all__ = [
     "SchemaError",
     "SourceError",
     "StorageError",
+    "StreamNotFoundError",
     "TimelineError",
 ]
 
@@ -224,6 +226,27 @@ class CommitUncertain(LogError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.event_ids, self.reason))
+
+
+class StreamNotFoundError(LogError):
+    """There is no stream of this name.
+
+    Attributes
+    ----------
+    stream
+        The name.
+    near
+        Streams that are there and are called much like it.
+    """
+
+    def __init__(self, stream: str, near: Sequence[str] = ()) -> None:
+        advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Check its name."
+        super().__init__(f"there is no stream {shown(stream)}. {advice}")
+        self.stream = stream
+        self.near = tuple(near)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.stream, self.near))
 
 
 class RevisionConflictError(LogError):

@@ -6,14 +6,14 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from esnb import instants, jsontext
 from esnb.errors import EventError, JsonError
 from esnb.frozen import FrozenDict
 from esnb.schema import MAX_PAYLOAD, check_text
 
-__all__ = ["DomainEvent", "RecordedEvent", "new_event_id"]
+__all__ = ["DomainEvent", "RecordedEvent", "Writable", "domain_events", "new_event_id"]
 
 _EMPTY = FrozenDict()
 # Of the 80 bits behind the milliseconds: what chance fills, and the marks of a UUIDv7.
@@ -299,6 +299,38 @@ class RecordedEvent(_Frozen):
             f"RecordedEvent(position={self.position}, {self.stream!r}, revision={self.revision}, "
             f"{self.event_type!r}, {self.data_text})"
         )
+
+
+class Writable(Protocol):
+    """What can be written as an event, such as an object of an event class."""
+
+    def to_domain_event(self) -> DomainEvent: ...
+
+
+def domain_events(
+    events: DomainEvent | Writable | Iterable[DomainEvent | Writable],
+) -> tuple[DomainEvent, ...]:
+    """Return one or several events as a log takes them.
+
+    Raises
+    ------
+    EventError
+        If something else is among them.
+    """
+    if isinstance(events, DomainEvent):
+        return (events,)
+    # Asked of the class: an instance may answer to any name.
+    if hasattr(type(events), "to_domain_event"):
+        return (events.to_domain_event(),)  # type: ignore[union-attr]
+    made = []
+    for event in events:  # type: ignore[union-attr]
+        if isinstance(event, DomainEvent):
+            made.append(event)
+        elif hasattr(type(event), "to_domain_event"):
+            made.append(event.to_domain_event())
+        else:
+            raise EventError("events", f"must be events, not {type(event).__name__}")
+    return tuple(made)
 
 
 # What a recorded event has from the one that was written: its fields, and what was read of them.

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from esnb.errors import EventError, InputError, SchemaError, shown
 from esnb.event import DomainEvent, RecordedEvent
 
-__all__ = ["ENVELOPE", "Event", "Payload"]
+__all__ = ["ENVELOPE", "Event", "Payload", "happening"]
 
 # What an event knows beside its payload.
 ENVELOPE = (
@@ -31,6 +31,14 @@ ENVELOPE = (
     "tags",
     "metadata",
 )
+
+
+# What pydantic keeps in slots, of an event that was made without it.
+_FIELDS_SET = "__pydantic_fields_set__"
+_UNSET = (_FIELDS_SET, "__pydantic_extra__", "__pydantic_private__")
+
+
+_new, _put = object.__new__, object.__setattr__
 
 
 class Payload(dict[str, Any]):
@@ -165,6 +173,23 @@ class Event(BaseModel):
         return event
 
     @classmethod
+    def made(cls, values: dict[str, Any], envelope: object) -> Self:
+        """Return an event of values that are known to be right, without asking pydantic.
+
+        Parameters
+        ----------
+        values
+            All fields by name.
+        envelope
+            A recorded or domain event, or a function and what to call it with before the
+            name of what is looked up.
+        """
+        event = _new(cls)
+        _put(event, "__dict__", values)
+        _put(event, "_esnb_envelope", envelope)
+        return event
+
+    @classmethod
     def from_recorded(cls, recorded: RecordedEvent) -> Self:
         """Read an event as it stands in a log (see `from_payload`)."""
         return cls.from_payload(recorded.data, version=recorded.schema_version, envelope=recorded)
@@ -176,7 +201,11 @@ class Event(BaseModel):
         ----------
         **envelope
             ``occurred_on``, ``actor``, ``event_id``, ``tags``…, as `DomainEvent` has them.
+            An event that an aggregate applied has a time and an id already, and keeps them.
         """
+        known = _envelope(self)
+        if isinstance(known, DomainEvent):
+            return known.replace(**envelope) if envelope else known
         return DomainEvent(
             type(self).event_type,
             self.model_dump(mode="json", by_alias=True),
@@ -188,8 +217,26 @@ class Event(BaseModel):
 
         def __getattr__(self, name: str) -> Any:
             if name in ENVELOPE:
-                return getattr(_envelope(self), name, None)
+                envelope = _envelope(self)
+                if type(envelope) is tuple:
+                    look_up, row = envelope
+                    return look_up(row, name)
+                return getattr(envelope, name, None)
+            if name in _UNSET:
+                return set(type(self).model_fields) if name == _FIELDS_SET else None
             return super().__getattr__(name)
+
+
+def happening(event: Event, **envelope: Any) -> tuple[Event, DomainEvent]:
+    """Return the event as one that happens now, and what is written of it.
+
+    It is a copy that knows its time and its id: what a handler sees of it is what it will
+    see when the event is replayed, and writing it twice is writing it once.
+    """
+    happens = event.model_copy()
+    written = happens.to_domain_event(**envelope)
+    object.__setattr__(happens, "_esnb_envelope", written)
+    return happens, written
 
 
 def _envelope(event: Event) -> object:

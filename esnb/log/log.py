@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from esnb.duck import interruptible
 from esnb.errors import EsnbError, EventError, LogError, ReadOnlyLogError
-from esnb.event import DomainEvent, RecordedEvent
+from esnb.event import DomainEvent, RecordedEvent, Writable, domain_events
 from esnb.log import backup as backups
 from esnb.log import locks, segment
 from esnb.log.background import Background
@@ -37,6 +38,7 @@ __all__ = ["Log"]
 
 _TIMEOUT = 60.0
 _LOOK_EVERY = 256
+_NEIGHBOURS = 20
 
 
 class Log:
@@ -170,7 +172,7 @@ class Log:
     def append(
         self,
         stream: str,
-        events: DomainEvent | Sequence[DomainEvent],
+        events: DomainEvent | Writable | Iterable[DomainEvent | Writable],
         *,
         expected_revision: int | Expected = ANY,
         fail_if_events_match: EventQuery | Sequence[EventQuery] | None = None,
@@ -183,8 +185,8 @@ class Log:
         stream
             Category, ``-``, id: ``"order-1042"``.
         events
-            One or several.  An event whose id is in the log already with the same
-            content is not written again; the recorded one is returned.
+            One or several, also objects of event classes.  An event whose id is in the log
+            already with the same content is not written again; the recorded one is returned.
         expected_revision
             Revision the stream must be at (that of its newest event), or `ANY`,
             `NO_STREAM`, `EXISTS`.
@@ -206,9 +208,8 @@ class Log:
         StorageError, ReadOnlyLogError, LogBusyError
             Nothing was written.
         """
-        given = (events,) if isinstance(events, DomainEvent) else tuple(events)
         return self.append_many(
-            Append(stream, given, expected_revision),
+            Append(stream, domain_events(events), expected_revision),
             fail_if_events_match=fail_if_events_match,
             after=after,
         )
@@ -323,6 +324,12 @@ class Log:
         A stream that does not exist yields nothing.
         """
         return self._finder.stream(self.snapshot(), stream, after)
+
+    def streams_near(self, stream: str) -> list[str]:
+        """Return streams called much like `stream`, the likest first, to mend a mistyped name."""
+        with self._reading:
+            found = self._open_reader().neighbours(stream, _NEIGHBOURS)
+        return difflib.get_close_matches(stream, found, n=3)
 
     def event(self, event_id: str) -> RecordedEvent | None:
         """Return the event with this id, or None."""

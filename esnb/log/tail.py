@@ -259,6 +259,13 @@ class Tail:
                 stream, revision, position = self._intact(found)
                 yield stream, revision, position
 
+    def neighbours(self, stream: str, count: int) -> list[str]:
+        """Return the streams that stand before and after a name in the order of names."""
+        select = "select stream, revision, position, checksum from heads where stream "
+        before = self._read(f"{select}< ? order by stream desc limit ?", (stream, count))
+        after = self._read(f"{select}>= ? order by stream limit ?", (stream, count))
+        return [str(self._intact(row)[0]) for row in (*before, *after)]
+
     def count_heads(self) -> int:
         """Return how many streams there are."""
         return int(self._read("select count(*) from heads")[0][0])

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
+from esnb import instants
 from esnb.errors import TimelineError, shown
 from esnb.query.names import quote
 from esnb.timeline.build import one_row
@@ -54,15 +55,12 @@ def ticks(
     months, days, micros, every_sql = _duration(cursor, every)
     first, last = (None, None) if start is None else (instant_sql(start),) * 2
     if start is None or end is None:
-        # Files know their least and greatest values.
-        least, greatest = one_row(
-            cursor,
-            f"SELECT min(t.system_from), max(t.system_from) FROM {table.source} AS t",  # noqa: S608
-        )
-        if least is not None:
+        known = table.state.known
+        if known is not None:
+            least, greatest = (instant_sql(instants.from_micros(at)) for at in known)
             unit = _unit(months, days, micros)
-            first = first or f"date_trunc('{unit}', {instant_sql(least)})"
-            last = instant_sql(greatest)
+            first = first or f"date_trunc('{unit}', {least})"
+            last = greatest
     if end is not None:
         last = instant_sql(end)
         first = first or last
@@ -90,30 +88,38 @@ def counts_sql(table: Table, by: str, given: Ticks, cube: str | None = None) -> 
     """
     name = quote(by)
     shown_as = quote(f"{by}_2") if by.casefold() in {"at", "count"} else name
-    if cube is None:
-        kinds = "SELECT DISTINCT s.kind FROM stood AS s"
-        changes = f"""
-stood AS (
+    ticks = f"""
+WITH ticks AS (
+    SELECT {given.start} + range * {given.every} AS at FROM range({given.number})
+)""".strip()  # noqa: S608 (our own text)
+    if cube is not None:
+        return f"""
+{ticks}, kinds AS (
+    SELECT row_number() OVER (ORDER BY k.kind NULLS LAST) AS id, k.kind
+    FROM (SELECT c.kind FROM {cube} AS c GROUP BY c.kind HAVING sum(c.stood) > 0) AS k
+), change AS (
+    SELECT t.at, c.kind, sum(c.delta) AS step
+    FROM (SELECT make_timestamptz(c.hour * {_HOUR}) AS at, c.kind, c.delta FROM {cube} AS c) AS c
+    ASOF JOIN ticks AS t ON t.at >= c.at
+    GROUP BY t.at, c.kind
+)
+SELECT t.at, k.kind AS {shown_as},
+    CAST(coalesce(sum(c.step) OVER (PARTITION BY k.id ORDER BY t.at), 0) AS BIGINT) AS count
+FROM ticks AS t CROSS JOIN kinds AS k
+LEFT JOIN change AS c ON c.at = t.at AND c.kind IS NOT DISTINCT FROM k.kind
+ORDER BY t.at, k.id
+""".strip()  # noqa: S608 (identifiers quoted, constants made by us)
+    return f"""
+{ticks}, stood AS (
     SELECT t.{name} AS kind, t.system_from, t.system_to FROM {table.source} AS t
     WHERE NOT t.ended AND (t.system_to IS NULL OR t.system_to > t.system_from)
+), kinds AS (
+    SELECT row_number() OVER (ORDER BY k.kind NULLS LAST) AS id, k.kind
+    FROM (SELECT DISTINCT s.kind FROM stood AS s) AS k
 ), change AS (
     SELECT s.kind, s.system_from AS at, 1 AS step FROM stood AS s
     UNION ALL
     SELECT s.kind, s.system_to AS at, -1 AS step FROM stood AS s WHERE s.system_to IS NOT NULL
-)""".strip()  # noqa: S608 (identifiers quoted)
-    else:
-        kinds = "SELECT c.kind FROM change AS c GROUP BY c.kind HAVING sum(c.stood) > 0"
-        changes = f"""
-change AS (
-    SELECT c.kind, make_timestamptz(c.hour * {_HOUR}) AS at, c.delta AS step, c.stood
-    FROM {cube} AS c
-)""".strip()  # noqa: S608 (our own text)
-    return f"""
-WITH ticks AS (
-    SELECT {given.start} + range * {given.every} AS at FROM range({given.number})
-), {changes}, kinds AS (
-    SELECT row_number() OVER (ORDER BY k.kind NULLS LAST) AS id, k.kind
-    FROM ({kinds}) AS k
 ), level AS (
     SELECT k.id, c.at,
         sum(sum(c.step)) OVER (PARTITION BY k.id ORDER BY c.at) AS count

@@ -60,7 +60,7 @@ def write_part(
     reader = cursor.execute(sql).to_arrow_reader(_GROUP_ROWS)
     names = reader.schema.names
     of_streams = "stream" in names
-    least: list[str] = []
+    spans: dict[str, list[Any]] = {"stream": [], "system_from": []}
     rows = 0
     unfinished = files.temporary(folder)
     try:
@@ -83,9 +83,11 @@ def write_part(
         ):
             for batch in reader:
                 rows += batch.num_rows
-                if batch.num_rows and of_streams:
-                    span = pc.min_max(batch.column("stream")).as_py()
-                    least += [span["min"], span["max"]]
+                for name, found in spans.items() if batch.num_rows and of_streams else ():
+                    values = batch.column(name)
+                    if name == "system_from":
+                        values = values.cast(pa.int64())
+                    found += pc.min_max(values).as_py().values()
                 writer.write_table(pa.Table.from_batches([batch]), row_group_size=_GROUP_ROWS)
         sha256 = files.digest(unfinished)
         name = f"{kind}-{sha256[:24]}.parquet"
@@ -94,7 +96,8 @@ def write_part(
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
-    return Part(name, rows, size, sha256, (min(least), max(least)) if least else None, level)
+    streams, known = ((min(found), max(found)) if found else None for found in spans.values())
+    return Part(name, rows, size, sha256, streams, known, level)
 
 
 def _same(kind: str) -> bool:

@@ -41,6 +41,8 @@ class Part:
         Of the file.
     streams
         Least and greatest stream, by code point; None without rows.
+    known
+        Least and greatest ``system_from``, in microseconds since 1970; None without rows.
     level
         How often its rows have been merged from smaller files.
     """
@@ -50,6 +52,7 @@ class Part:
     bytes: int
     sha256: str
     streams: tuple[str, str] | None = None
+    known: tuple[int, int] | None = None
     level: int = 0
 
     def may_hold(self, stream: str) -> bool:
@@ -104,6 +107,14 @@ class State:
         return sum(part.rows for part in (*self.closed, *self.open)) - gone
 
     @property
+    def known(self) -> tuple[int, int] | None:
+        """Least and greatest ``system_from`` of all rows, as in `Part`."""
+        spans = [part.known for part in (*self.closed, *self.open) if part.known is not None]
+        if not spans:
+            return None
+        return min(first for first, _ in spans), max(last for _, last in spans)
+
+    @property
     def streams(self) -> int:
         """Number of aggregates that ever were."""
         gone = self.gone.rows if self.gone is not None else 0
@@ -140,8 +151,8 @@ def read(folder: Path, fingerprint: str) -> State | None:
 
 
 def _part(given: Any) -> Part:
-    streams = given["streams"]
-    part = Part(**{**given, "streams": None if streams is None else tuple(streams)})
+    spans = {name: given[name] and tuple(given[name]) for name in ("streams", "known")}
+    part = Part(**{**given, **spans})
     if os.path.basename(part.name) != part.name:
         raise ValueError(part.name)
     return part

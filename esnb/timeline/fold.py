@@ -197,7 +197,7 @@ class Fold:
     ----------
     rows
         SELECT over ``events`` of the rows to fold: the columns of `CARRIED` under their
-        names, ``ended`` (BOOLEAN, never NULL: the row ends the aggregate), and whatever
+        names, ``ended`` (BOOLEAN: the row ends the aggregate), and whatever
         the fields' SQL and the sides read.  ``stream`` is the aggregate; ``(stream,
         position)`` is unique.  Filters on ``stream`` and ``position`` are put around it.
         Names of further columns are plain identifiers, none of them ``carried``,
@@ -209,12 +209,17 @@ class Fold:
         life from the defaults.
     sides
         See `Side`; they run in this order.
+    pauses
+        ``ended`` of some row may be NULL, as it is in no other fold: whether the aggregate
+        is there stays as it was, and at the begin of a stream it is not.  Such a row says
+        nothing of any field.  Needs `ends`.
     """
 
     rows: str
     fields: tuple[Field, ...]
     ends: bool = False
     sides: tuple[Side, ...] = ()
+    pauses: bool = False
 
     @property
     def lives(self) -> bool:
@@ -235,6 +240,7 @@ class Fold:
             VERSION,
             self.rows,
             self.ends,
+            self.pauses,
             [[f.name, f.type, f.said, f.kind, f.boxed, f.default] for f in self.fields],
             [[side.identity, side.columns, side.adds, side.keeps] for side in self.sides],
         ]

@@ -16,9 +16,22 @@ import duckdb
 
 from esnb.duck import interruptible
 from esnb.errors import TimelineError, shown
-from esnb.timeline.text import literals, pointer, unknown
+from esnb.timeline.text import literal, literals, pointer, unknown
 
-__all__ = ["OWN_COLUMNS", "Facts", "Payload", "check_types", "declared_type", "look", "payloads"]
+__all__ = [
+    "OWN_COLUMNS",
+    "Facts",
+    "Payload",
+    "bits_of",
+    "check_types",
+    "chosen_of",
+    "declared_type",
+    "doubtful_of",
+    "look",
+    "mark_inexact",
+    "payloads",
+    "quoted_sql",
+]
 
 # Names that the tables of a timeline use themselves.
 OWN_COLUMNS = (
@@ -156,6 +169,7 @@ def look(
     *,
     fields: Collection[str] | None,
     ignore: Collection[str],
+    under: str = "",
 ) -> Facts:
     """Return what is `known` with what the events from `known.next_position` on say.
 
@@ -171,6 +185,8 @@ def look(
         Keys to look at; all keys without it.
     ignore
         Keys to leave out.
+    under
+        JSON Pointer to the object whose keys are meant; the payload itself without it.
 
     Raises
     ------
@@ -178,27 +194,47 @@ def look(
         If there are more than 1,000 keys to look at.
     """
     new = f"SELECT * FROM ({selected}) AS e WHERE e.position >= {known.next_position}"  # noqa: S608
-    here = _keys(cursor, new)
+    here = _keys(cursor, new, under)
     keys = tuple(dict.fromkeys((*known.keys, *here)))
+    wanted = [key for key in chosen_of(keys, fields, ignore) if key in here]
+    seen = dict(known.seen)
+    if wanted:
+        for key, bits in zip(wanted, _bits(cursor, new, wanted, under), strict=True):
+            seen[key] = seen.get(key, 0) | bits
+        doubtful = doubtful_of(seen, wanted)
+        if doubtful:
+            paths = literals(under + pointer(key) for key in doubtful)
+            each = (
+                f"SELECT unnest(range({len(doubtful)})) AS i,"  # noqa: S608 (pointers are constants)
+                f" unnest(json_type(q.data, {paths})) AS kind,"
+                f" unnest(json_extract_string(q.data, {paths})) AS value,"
+                f" unnest(json_extract_string(q.text, {paths})) AS written"
+                f" FROM ({quoted_sql(new)}) AS q"
+            )
+            mark_inexact(cursor, each, doubtful, seen)
+    return Facts(next_position, keys, seen)
+
+
+def chosen_of(
+    keys: Iterable[str], fields: Collection[str] | None, ignore: Collection[str]
+) -> list[str]:
+    """Return the keys to look at; raises `TimelineError` if they are too many."""
     chosen = [key for key in keys if (fields is None or key in fields) and key not in ignore]
     if len(chosen) > MAX_FIELDS:
         raise TimelineError(
             f"the payloads have {len(chosen):,} different keys; a timeline takes {MAX_FIELDS:,}. "
             "Name the ones you need: fields=[…]"
         )
-    wanted = [key for key in chosen if key in here]
-    seen = dict(known.seen)
-    if wanted:
-        for key, bits in zip(wanted, _bits(cursor, new, wanted), strict=True):
-            seen[key] = seen.get(key, 0) | bits
-        doubtful = [
-            key
-            for key in wanted
-            if not seen[key] & (_OBJECT | _INEXACT) and seen[key] & (_FRACTION | _ARRAY)
-        ]
-        for key in _inexact(cursor, new, doubtful) if doubtful else ():
-            seen[key] |= _INEXACT
-    return Facts(next_position, keys, seen)
+    return chosen
+
+
+def doubtful_of(seen: Mapping[str, int], keys: Iterable[str]) -> list[str]:
+    """Return those of `keys` among whose values may be a number that no double holds."""
+    return [
+        key
+        for key in keys
+        if not seen[key] & (_OBJECT | _INEXACT) and seen[key] & (_FRACTION | _ARRAY)
+    ]
 
 
 def payloads(
@@ -255,19 +291,20 @@ def check_types(cursor: duckdb.DuckDBPyConnection, types: Iterable[str]) -> None
             ) from error
 
 
-def _keys(cursor: duckdb.DuckDBPyConnection, selected: str) -> list[str]:
+def _keys(cursor: duckdb.DuckDBPyConnection, selected: str, under: str) -> list[str]:
     """Return all keys in the order in which the log came to know them.
 
     That order never changes as the log grows; neither do names that depend on it.
     """
+    path = f", {literal(under)}" if under else ""
     shapes = cursor.execute(
         f"""
         SELECT each.keys, min(each.position) AS first
-        FROM (SELECT json_keys(e.data) AS keys, e.position FROM ({selected}) AS e) AS each
+        FROM (SELECT json_keys(e.data{path}) AS keys, e.position FROM ({selected}) AS e) AS each
         GROUP BY each.keys ORDER BY first
         """  # noqa: S608 (our own text)
     ).fetchall()
-    return list(dict.fromkeys(key for keys, _ in shapes for key in keys))
+    return list(dict.fromkeys(key for keys, _ in shapes for key in keys or ()))
 
 
 def _names(keys: Sequence[str]) -> list[str]:
@@ -285,11 +322,13 @@ def _names(keys: Sequence[str]) -> list[str]:
     return result
 
 
-def _bits(cursor: duckdb.DuckDBPyConnection, selected: str, keys: Sequence[str]) -> list[int]:
+def _bits(
+    cursor: duckdb.DuckDBPyConnection, selected: str, keys: Sequence[str], under: str
+) -> list[int]:
     """Return what the values of each key have in common."""
-    paths = literals(map(pointer, keys))
+    paths = literals(under + pointer(key) for key in keys)
     of_values = ", ".join(
-        f"coalesce(bit_or({_bits_of(f'e.v[{i}]')}), 0)" for i in range(1, len(keys) + 1)
+        f"coalesce(bit_or({bits_of(f'e.v[{i}]')}), 0)" for i in range(1, len(keys) + 1)
     )
     (row,) = cursor.execute(
         f"""
@@ -302,7 +341,7 @@ def _bits(cursor: duckdb.DuckDBPyConnection, selected: str, keys: Sequence[str])
     return list(map(int, row))
 
 
-def _bits_of(value: str) -> str:
+def bits_of(value: str) -> str:
     """Return SQL of the bits of one JSON text; an integer of any length keeps its digits."""
     first = {'"': _TEXT, "t": _BOOLEAN, "f": _BOOLEAN, "n": _NULL, "[": _ARRAY, "{": _OBJECT}
     kinds = " ".join(f"WHEN {ord(char)} THEN {bit}" for char, bit in first.items())
@@ -316,41 +355,50 @@ def _bits_of(value: str) -> str:
     )
 
 
-def _inexact(cursor: duckdb.DuckDBPyConnection, selected: str, keys: Sequence[str]) -> set[str]:
-    """Return the keys with a number that a double does not hold to the last digit.
+def quoted_sql(selected: str) -> str:
+    """Return the SELECT of suspect payloads: ``data``, and ``text`` with numbers in quotes.
 
     DuckDB reads a number with a fraction as a double, whatever is asked of it.  So
     the numbers of suspect payloads are put in quotes first, and read as they stand.
+    Further columns of `selected` are there as well.
     """
-    paths = literals(map(pointer, keys))
+    numbers, suspect = literal(_NUMBERS), literal(_SUSPECT)
+    return (
+        f"SELECT e.*, left(regexp_replace(e.data, {numbers}, '\\1\"\\2\"', 'g'), -2) AS text"  # noqa: S608
+        f" FROM ({selected}) AS e WHERE regexp_matches(e.data, {suspect})"
+    )
+
+
+def mark_inexact(
+    cursor: duckdb.DuckDBPyConnection, each: str, keys: Sequence[str], seen: dict[str, int]
+) -> None:
+    """Mark the keys with a number that a double does not hold to the last digit.
+
+    Parameters
+    ----------
+    each
+        SELECT of the values of suspect payloads: ``i`` (the key's place in `keys`), ``kind``
+        (JSON type), ``value`` and ``written`` (text, as read and as it stands).
+    """
     rows: Any = cursor.execute(
         f"""
-        WITH quoted AS (
-            SELECT e.data, regexp_replace(e.data, $numbers, '\\1"\\2"', 'g') AS text
-            FROM ({selected}) AS e WHERE regexp_matches(e.data, $suspect)
-        ), each AS (
-            SELECT unnest(range({len(keys)})) AS i,
-                   unnest(json_type(q.data, {paths})) AS kind,
-                   unnest(json_extract_string(q.data, {paths})) AS value,
-                   unnest(json_extract_string(left(q.text, -2), {paths})) AS written
-            FROM quoted AS q
-        )
         SELECT DISTINCT each.i,
                CASE WHEN each.kind = 'DOUBLE' THEN each.written END AS written
-        FROM each
+        FROM ({each}) AS each
         WHERE (each.kind = 'DOUBLE' AND each.written <> each.value
                AND rtrim(each.written, '0') <> each.value
                AND regexp_matches(each.written, '[0-9.]{{16}}|[eE]'))
            OR (each.kind = 'ARRAY' AND regexp_matches(each.written, $in_array))
-        """,  # noqa: S608 (pointers are constants)
-        {"numbers": _NUMBERS, "suspect": _SUSPECT, "in_array": _LONG_IN_ARRAY},
+        """,  # noqa: S608 (our own text)
+        {"in_array": _LONG_IN_ARRAY},
     )
     found: set[str] = set()
     while len(found) < len(keys) and (batch := rows.fetchmany(10_000)):
         for i, written in batch:
             if keys[i] not in found and (written is None or not _is_double(written)):
                 found.add(keys[i])
-    return found
+    for key in found:
+        seen[key] |= _INEXACT
 
 
 def _is_double(written: str) -> bool:

@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from esnb import jsontext
 
-__all__ = ["DATA", "Merge", "merged"]
+__all__ = ["DATA", "SILENT", "Merge", "canonical_text", "merged", "parsed"]
 
 # Column with the payloads of the events that touch a nested field, NULL for the others.
 DATA = "nested_data"
+# Column that is true of the events that change nothing.
+SILENT = "silent"
 # Numbers that orjson would round: see `esnb.timeline.infer`.
 _SUSPECT = re.compile(r"[0-9][0-9.]{15}|[0-9][eE]")
 
@@ -54,18 +56,24 @@ class Merge:
         The payload keys of the fields.
     whole
         Each payload is the whole state.
+    at
+        The key of the payload under which all this stands; it is the payload itself without.
+    silent
+        There is the column `SILENT`.
     """
 
     keys: tuple[str, ...]
     whole: bool
+    at: str | None = None
+    silent: bool = False
 
     @property
     def identity(self) -> str:
-        return f"merge 1 {self.whole} {self.keys!r}"
+        return f"merge 2 {self.whole} {self.at!r} {self.keys!r}"
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...]:
-        return ((DATA, "VARCHAR"),)
+        return ((DATA, "VARCHAR"), *([(SILENT, "BOOLEAN")] if self.silent else []))
 
     @property
     def adds(self) -> tuple[tuple[str, str], ...]:
@@ -85,6 +93,7 @@ class Merge:
             streams, ended, carried, payloads = (
                 batch.column(name).to_pylist() for name in ("stream", "ended", "carried", DATA)
             )
+            silent = batch.column(SILENT).to_pylist() if self.silent else [False] * len(payloads)
             made = []
             for row, data in enumerate(payloads):
                 if streams[row] != stream or ended[row]:
@@ -93,17 +102,20 @@ class Merge:
                     texts = [batch.column(f"was_{name}")[row].as_py() for name in self.keeps]
                     if not self.whole:
                         state = {i: _value(text) for i, text in enumerate(texts) if text}
+                elif silent[row]:
+                    pass
                 elif data is not None:
                     texts = list(nothing) if self.whole else list(texts)
-                    for key, said in _parsed(data).items():
+                    said_here = parsed(data)
+                    for key, said in (said_here if self.at is None else said_here[self.at]).items():
                         i = places.get(key)
                         if i is None:
                             continue
                         if self.whole:
-                            texts[i] = _text(said)
+                            texts[i] = canonical_text(said)
                         else:
                             state[i] = merged(state.get(i), said)
-                            texts[i] = _text(state[i])
+                            texts[i] = canonical_text(state[i])
                 elif self.whole:
                     texts = nothing
                 made.append(texts)
@@ -113,7 +125,8 @@ class Merge:
             )
 
 
-def _parsed(data: str) -> Mapping[str, Any]:
+def parsed(data: str) -> Mapping[str, Any]:
+    """Return a payload with all digits of its numbers."""
     if _SUSPECT.search(data):
         return jsontext.parse_object(data)
     payload: dict[str, Any] = orjson.loads(data)
@@ -125,5 +138,6 @@ def _value(text: str) -> Any:
     return merged(None, value)  # a state of its own, to be changed in place
 
 
-def _text(value: Any) -> str | None:
+def canonical_text(value: Any) -> str | None:
+    """Return canonical JSON text, None for ``null``."""
     return None if value is None else jsontext.canonical(value)

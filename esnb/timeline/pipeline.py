@@ -61,19 +61,21 @@ def system_rows(fold: Fold, where: str = "true", carry: str | None = None) -> st
         its own), ``turn``, and of a carried row ``was_f0``… and ``was_<memory>``.
     """
     if carry is None:
-        return (
+        return _settled(
+            fold,
             "SELECT e.*, false AS carried, e.recorded_on AS known, e.position AS turn\n"
-            f"FROM ({fold.rows}) AS e WHERE {where}"
+            f"FROM ({fold.rows}) AS e WHERE {where}",
         )
     was = [f"f{i}" for i in range(len(fold.fields))] + [name for name, _ in fold.memory]
     kept = "".join(f", c.{name} AS was_{name}" for name in was)
     own = ", ".join(f"c.{name}" for name in (*CARRIED, "ended"))
-    return (
+    return _settled(
+        fold,
         "SELECT e.*, false AS carried, e.recorded_on AS known, e.position AS turn\n"
         f"FROM ({fold.rows}) AS e WHERE {where}\n"
         "UNION ALL BY NAME\n"
         f"SELECT {own}, true AS carried, c.system_from AS known, c.position AS turn{kept}\n"
-        f"FROM {carry} AS c"
+        f"FROM {carry} AS c",
     )
 
 
@@ -97,20 +99,35 @@ def valid_rows(fold: Fold, when: str, known: str, where: str = "true") -> str:
         out: nothing of them is left.
     """
     ended = "max(e.turn) FILTER (e.ended) OVER (PARTITION BY e.stream)" if fold.ends else "NULL"
-    return f"""
-SELECT e.* EXCLUDE (last_end) FROM (
-    SELECT e.*, {ended} AS last_end FROM (
-        SELECT e.*, false AS carried, row_number() OVER o AS turn,
+    turned = _settled(
+        fold,
+        f"""SELECT e.*, false AS carried, row_number() OVER o AS turn,
             lead(e.occurred_on) OVER o AS next_on
         FROM (
             SELECT e.*,
                 max(e.recorded_on) OVER (PARTITION BY e.stream ORDER BY e.position) AS system_from
             FROM ({fold.rows}) AS e WHERE {where}
         ) AS e WHERE {known}
-        WINDOW o AS (PARTITION BY e.stream ORDER BY e.occurred_on, e.position)
+        WINDOW o AS (PARTITION BY e.stream ORDER BY e.occurred_on, e.position)""",  # noqa: S608
+    )
+    return f"""
+SELECT e.* EXCLUDE (last_end) FROM (
+    SELECT e.*, {ended} AS last_end FROM (
+        {turned}
     ) AS e WHERE e.occurred_on <= {when}
 ) AS e WHERE e.last_end IS NULL OR e.turn > e.last_end
 """.strip()  # noqa: S608 (our own text)
+
+
+def _settled(fold: Fold, rows: str) -> str:
+    """Return `rows`, which have ``turn``, with ``ended`` known where it stays as it was."""
+    if not fold.pauses:
+        return rows
+    return (
+        "SELECT e.* REPLACE (coalesce(last_value(e.ended IGNORE NULLS) OVER (PARTITION BY e.stream"
+        " ORDER BY e.turn ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), true) AS ended)\n"
+        f"FROM ({rows}) AS e"
+    )
 
 
 def every_sql(fold: Fold, source: str, *, carry: bool = False) -> str:

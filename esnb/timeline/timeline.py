@@ -15,9 +15,10 @@ from esnb.errors import TimelineError, shown
 from esnb.timeline import blame, counts, cube, diff, pipeline
 from esnb.timeline.build import interval_sql, one_row
 from esnb.timeline.fold import Fold
+from esnb.timeline.forms import Form, Mode, form
 from esnb.timeline.infer import declared_type
 from esnb.timeline.moment import LATEST, Moment, moment, ordered
-from esnb.timeline.payloads import Inferred, Log, Mode
+from esnb.timeline.payloads import Inferred, Log
 from esnb.timeline.read import Read, Source
 from esnb.timeline.states import as_of_sql, history_sql
 from esnb.timeline.table import Table
@@ -73,6 +74,9 @@ class Timeline:
     fold
         ``"patch"``: each payload is a JSON merge patch (RFC 7396) of the state, so
         ``null`` removes a field.  ``"snapshot"``: each payload is the whole state.
+        ``"before/after"``: each payload has the state before and after (change data
+        capture); no state after ends the aggregate.  ``"attributes"``: each payload says
+        the new value of one attribute.
     ends
         Event types that end the aggregate.  It is absent from then on, until a
         later event creates it anew from nothing.  Their payloads are not folded.
@@ -81,6 +85,16 @@ class Timeline:
         which values must then fit.  All keys with inferred types by default.
     ignore
         Keys to leave out, such as those that tell the future.
+    noop
+        Payload key of failed operations (or several): an event that has it, other than
+        null, changes nothing.  Or keys with their values, ``{"status": "failed"}``, all of
+        which such an event has.
+    before, after
+        Keys of the two states, for ``fold="before/after"``; called so by default.
+    attribute, value
+        Keys of an attribute's name and new value, for ``fold="attributes"``; without them
+        the first event that has ``attribute``, ``field`` or ``name``, and ``value`` or
+        ``new_value``, decides.
 
     Raises
     ------
@@ -98,13 +112,23 @@ class Timeline:
         ends: Iterable[str] = (),
         fields: Mapping[str, str] | Iterable[str] | None = None,
         ignore: Iterable[str] = (),
+        noop: object = None,
+        before: str | None = None,
+        after: str | None = None,
+        attribute: str | None = None,
+        value: str | None = None,
     ) -> None:
         self._source = source
         self._lock = threading.Lock()
         self._last: Read | None = None
         if isinstance(definition, str) or not hasattr(definition, "fold"):
-            definition = _inferred(definition, fold, ends, fields, ignore)
-        elif (fold, tuple(ends), fields, tuple(ignore)) != ("patch", (), None, ()):
+            said = form(fold, noop, before, after, attribute, value)
+            definition = _inferred(definition, said, ends, fields, ignore)
+        elif (
+            (fold, tuple(ends), fields, tuple(ignore)) != ("patch", (), None, ())
+            or noop is not None
+            or {before, after, attribute, value} != {None}
+        ):
             raise TimelineError("a definition says itself what is folded; leave the options out")
         self._definition: Definition = definition
 
@@ -403,22 +427,20 @@ class Timeline:
 
 def _inferred(
     category: object,
-    fold: Mode,
+    said: Form,
     ends: Iterable[str],
     fields: Mapping[str, str] | Iterable[str] | None,
     ignore: Iterable[str],
 ) -> Inferred:
     if not isinstance(category, str) or not category:
         raise TimelineError(f"{shown(category)} is not a category; say e.g. 'order'")
-    if fold not in ("patch", "snapshot"):
-        raise TimelineError(f"fold={shown(fold)} is unknown; say 'patch' or 'snapshot'")
     wanted: dict[str, str | None] | None = None
     if isinstance(fields, Mapping):
         keys = _texts("fields", fields)
         wanted = {key: declared_type(fields[key]) for key in keys}
     elif fields is not None:
         wanted = dict.fromkeys(_texts("fields", fields))
-    return Inferred(category, fold, _texts("ends", ends), wanted, _texts("ignore", ignore))
+    return Inferred(category, said, _texts("ends", ends), wanted, _texts("ignore", ignore))
 
 
 def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ Bounds = list[tuple[int, int]]
 
 
 class _Rows(Protocol):
-    depth: int
+    @property
+    def depth(self) -> int: ...
 
     @property
     def takes_blocks(self) -> bool: ...
@@ -58,14 +59,15 @@ class Plain:
         if len(self._rest) > _LONG:
             self._short = False  # a trace too long to wait for its end
         if not self._short:
-            self._pass_on()
+            self.pass_on()
 
     def finish(self) -> None:
         """Take the end of the file."""
-        self._pass_on()
+        self.pass_on()
         self._parser.feed(b"", final=True)
 
-    def _pass_on(self) -> None:
+    def pass_on(self) -> None:
+        """Let the parser take what waited for the end of its trace."""
         rest, self._rest = self._rest, b""
         self._parser.feed(rest)
 

@@ -24,7 +24,7 @@ from esnb.source.ledger import Ledger
 from esnb.source.opened import Opened
 from esnb.source.plainxes import Plain
 from esnb.source.roles import Members, Wants
-from esnb.source.xesblock import Block
+from esnb.source.xesblock import OF_TRACE, Block
 from esnb.source.xescolumns import Columns
 from esnb.source.xesparser import Parser
 from esnb.source.xesvalues import (
@@ -77,29 +77,54 @@ class Xes:
 
     def _sample(self) -> Iterator[str]:
         """Yield the keys in the first two blocks."""
-        keys: dict[str, None] = {}
-        tags: list[str] = []
+        keys = _Keys()
+        parser = Parser(self.name)
+        keys.listen(parser)
+        plain = Plain(parser, keys)
+        for number, block in enumerate(self._opened.blocks()):
+            plain.feed(block)
+            if number == 1:
+                break
+        plain.pass_on()
+        yield from keys.found
+
+
+class _Keys:
+    """The keys of a sample, in the order in which they are met first."""
+
+    takes_blocks = True
+
+    def __init__(self) -> None:
+        self.found: dict[str, None] = {}
+        self._tags: list[str] = []
+
+    @property
+    def depth(self) -> int:
+        return len(self._tags)
+
+    def listen(self, parser: Parser) -> None:
+        """Take what `parser` reads."""
+        tags = self._tags
 
         def start(tag: str, attributes: dict[str, str]) -> None:
             tags.append(tag)
             key = attributes.get("key")
             if key is not None and len(tags) == 4 and tags[2] == "event":
-                keys[key] = None
+                self.found[key] = None
             elif key is not None and len(tags) == 3 and tags[1] == "trace":
-                keys["case:" + key] = None
+                self.found[OF_TRACE + key] = None
             elif len(tags) > _MAX_DEPTH:
                 raise _too_deep(parser)
 
         def end(tag: str) -> None:
             tags.pop()
 
-        parser = Parser(self.name)
         parser.expat.StartElementHandler, parser.expat.EndElementHandler = start, end
-        for number, block in enumerate(self._opened.blocks()):
-            parser.feed(block)
-            if number == 1:
-                break
-        yield from keys
+
+    def add_block(self, block: Block, line: int) -> bool:
+        """Take plain traces."""
+        self.found.update(dict.fromkeys(Columns(block).names()))
+        return True
 
 
 def _nothing(count: int) -> Any:

@@ -29,6 +29,11 @@ class Columns:
         self._names = [*keys, *(OF_TRACE + key for key in keys)]
         self._name_of = block.key_of + np.where(self._of_trace, len(keys), 0)
 
+    def names(self) -> list[str]:
+        """Return the names of the attributes there are, in the order of the text."""
+        _, rows = np.unique(self._name_of, return_index=True)
+        return [self._names[self._name_of[row]] for row in np.sort(rows)]
+
     def column(self, name: str) -> Any:
         """Return the values of one attribute as text; null for events that have none."""
         return self._block.values.take(self._rows(name))

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from xml.etree import ElementTree
 
 import duckdb
 import pyarrow as pa
@@ -23,7 +24,9 @@ from esnb.errors import InputError
 from esnb.log import Log
 from esnb.schema import INSTANT
 from esnb.source import import_events, times
+from esnb.source.opened import Opened
 from esnb.source.store import Store
+from esnb.source.xes import Xes
 
 _AWARE = st.builds(
     lambda at, sign, offset: at.isoformat(sign) + offset,
@@ -170,3 +173,32 @@ def test_equal_rows_each_have_an_id_of_their_own(
     for first, *others in ids.values():
         for number, other in enumerate(others, 1):
             assert other == _uuid(f"{first}/{number}")
+
+
+_KEY = st.sampled_from(["concept:name", "time:timestamp", "cost", "case:cost", "a&amp;b"])
+_ATTRIBUTE = st.builds('<string key="{}" value="x"/>'.format, _KEY)
+_NESTED = st.builds('<list key="{0}"><string key="inner" value="x"/></list>'.format, _KEY)
+_ATTRIBUTES = st.lists(st.one_of(_ATTRIBUTE, _ATTRIBUTE, _ATTRIBUTE, _NESTED), max_size=3)
+_TRACE = st.builds(
+    lambda own, events: "<trace>{}{}</trace>\n".format(
+        "".join(own), "".join(f"<event>{''.join(event)}</event>" for event in events)
+    ),
+    _ATTRIBUTES,
+    st.lists(_ATTRIBUTES, max_size=3),
+)
+
+
+@given(st.lists(_TRACE, min_size=1, max_size=6))
+def test_the_keys_of_an_xes_file_are_found_in_its_order(traces: list[str]) -> None:
+    text = f'<log><string key="of the log" value="x"/>{"".join(traces)}</log>'
+    found = dict.fromkeys(("case:concept:name", "concept:name", "time:timestamp", "org:resource"))
+    for trace in ElementTree.fromstring(text):  # noqa: S314 (made above)
+        for item in trace if trace.tag == "trace" else ():
+            if item.tag == "event":
+                found.update(dict.fromkeys(child.attrib["key"] for child in item))
+            else:
+                found["case:" + item.attrib["key"]] = None
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "made.xes"
+        path.write_text(text)
+        assert Xes(Opened(path)).columns == tuple(found)

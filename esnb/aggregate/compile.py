@@ -20,7 +20,7 @@ __all__ = ["case_of", "guard_of", "said_of", "used_paths"]
 def said_of(field: FieldPlan, layout: Layout) -> str:
     """Return what an event says of a field, NULL where it says nothing.
 
-    The last value comes as ``{'v': …}``, since it may be NULL.  A sum that is ever set
+    A last value that may be NULL comes as ``{'v': …}``.  A sum that is ever set
     comes as ``{'at': …, 'by': …}``: set to one, or moved by the other; ``needs`` where it
     must not be NULL before.  What is done to a collection comes as a list of steps.
     """
@@ -34,7 +34,7 @@ def said_of(field: FieldPlan, layout: Layout) -> str:
             return "NULL"
         if choice.op == "raise":
             return f"error({literal(PYTHON_NEEDED)})"
-        if field.fold == "latest":
+        if field.fold == "latest" and field.boxed:
             return f"{{'v': {value(choice, event_type)}}}"
         if field.fold == "running":
             at, by = (

@@ -125,6 +125,15 @@ class FieldPlan:
     updates: Mapping[str, Update] = field(default_factory=dict)
     reads: frozenset[str] = frozenset()
 
+    @property
+    def boxed(self) -> bool:
+        """Whether an event may say None of it, which is something else than nothing."""
+        return self.fold == "running" or any(
+            choice.op == "set" and choice.given.kind.nullable
+            for update in self.updates.values()
+            for choice in _choices(update)
+        )
+
 
 @dataclass(frozen=True)
 class Plan:

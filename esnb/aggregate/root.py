@@ -9,12 +9,12 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from types import FunctionType
 from typing import Any, ClassVar, Self
 
-from esnb.aggregate.event import Event
+from esnb.aggregate.event import Event, happening
 from esnb.aggregate.explain import Explanation, explained
 from esnb.aggregate.kinds import Kind, kind_of, to_column
 from esnb.aggregate.layout import Layout
@@ -29,7 +29,7 @@ _TAKEN = frozenset(
     {
         "stream", "revision", "position", "event_id", "event_type", "actor", "occurred_on",
         "recorded_on", "system_from", "system_to", "next_position", "ended", "valid_from",
-        "valid_to", "apply", "replay", "uncommitted", "breach", "description",
+        "valid_to", "apply", "replay", "restore", "uncommitted", "breach", "description",
     }
 )  # fmt: skip
 
@@ -137,14 +137,25 @@ class Description:
 
     def initial(self) -> dict[str, Any]:
         """Return the state before any event, its collections its own."""
-        state: dict[str, Any] = {}
+        state = self._template.copy()
+        for name, make in self._mutable:
+            state[name] = make()
+        return state
+
+    @cached_property
+    def _template(self) -> dict[str, Any]:
+        return dict(self.defaults)
+
+    @cached_property
+    def _mutable(self) -> list[tuple[str, Callable[[], Any]]]:
+        found: list[tuple[str, Callable[[], Any]]] = []
         for name, kind in self.fields.items():
             default = self.defaults[name]
             if default is None and kind.collection and not kind.nullable:
-                state[name] = {"set": set, "dict": dict, "list": list}[kind.name]()
-            else:
-                state[name] = copy.deepcopy(default)
-        return state
+                found.append((name, {"set": set, "dict": dict, "list": list}[kind.name]))
+            elif default is not None and not kind.scalar:
+                found.append((name, partial(copy.deepcopy, default)))
+        return found
 
 
 class Aggregate:
@@ -201,10 +212,20 @@ class Aggregate:
         self._ended = False
         self.__dict__.update(type(self).description.initial())
 
-    def apply(self, event: Event) -> None:
-        """Let something happen: the state moves, and the event waits to be saved."""
-        self._move(event, type(event).event_type)
-        self.uncommitted = (*self.uncommitted, event)
+    def apply(self, event: Event, **envelope: Any) -> None:
+        """Let something happen: the state moves, and the event waits to be saved.
+
+        Parameters
+        ----------
+        **envelope
+            ``occurred_on``, ``actor``, ``tags``…, as `DomainEvent` has them.  It happens
+            now unless another time is given.
+        """
+        happens, written = happening(event, **envelope)
+        noop = type(self).description.noop
+        if noop is None or written.data.get(noop) is None:
+            self._move(happens, written.event_type)
+        self.uncommitted = (*self.uncommitted, happens)
 
     @classmethod
     def fold(cls, events: Iterable[RecordedEvent], *, stream: str = "") -> Self:
@@ -235,6 +256,12 @@ class Aggregate:
         handled = description.handlers.get(recorded.event_type)
         event = None if handled is None else handled[0].from_recorded(recorded)
         self._move(event, recorded.event_type, recorded)
+
+    def restore(self, fields: Mapping[str, Any], *, revision: int, ended: bool) -> None:
+        """Take over a state that was kept, as it stood after a revision."""
+        self.__dict__.update(fields)
+        self.revision = revision
+        self._ended = ended
 
     def _move(
         self, event: Event | None, event_type: str, recorded: RecordedEvent | None = None

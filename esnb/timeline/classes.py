@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from esnb.aggregate.compile import guard_of, said_of
 from esnb.aggregate.finite import automaton
 from esnb.aggregate.plan import FieldPlan, Plan, in_python
-from esnb.aggregate.render import constant
+from esnb.aggregate.render import PYTHON_NEEDED, constant
 from esnb.aggregate.root import Aggregate
+from esnb.errors import TimelineError, shown
+from esnb.timeline.checking import compare
 from esnb.timeline.fold import Field, Fold, Kind, Side
 from esnb.timeline.native import Native
 from esnb.timeline.payloads import Log
 from esnb.timeline.reading import Failures, register, rows_sql
-from esnb.timeline.sides import Running, States, Steps
+from esnb.timeline.sides import NeedsPython, Running, States, Steps
+
+if TYPE_CHECKING:
+    from esnb.timeline.read import Read
 
 __all__ = ["ClassDefinition", "Unknown"]
 
@@ -31,15 +37,25 @@ class ClassDefinition:
     unknown
         What an event of an unknown type is: an ``"error"``, or a row that changes nothing.
     python
-        Fold every field with Python.
+        Fold every field with Python; a text says why.
+    known
+        Event types that are known and change nothing, beside those of the class.
     """
 
     def __init__(
-        self, owner: type[Aggregate], *, unknown: Unknown = "error", python: bool = False
+        self,
+        owner: type[Aggregate],
+        *,
+        unknown: Unknown = "error",
+        python: bool | str = False,
+        known: Iterable[str] = (),
     ) -> None:
+        if unknown not in ("error", "keep"):
+            raise TimelineError(f"unknown={shown(unknown)}: say 'error' or 'keep'")
         self.owner = owner
         self.unknown = unknown
         self.python = python
+        self.known = tuple(sorted(known))
         self.failures = Failures()
 
     @property
@@ -50,7 +66,52 @@ class ClassDefinition:
     def plan(self) -> Plan:
         """How the fields are folded."""
         plan = self.owner.description.plan
-        return in_python(plan, "asked for") if self.python else plan
+        if not self.python:
+            return plan
+        return in_python(plan, self.python if isinstance(self.python, str) else "asked for")
+
+    def settled(self, read: Read) -> ClassDefinition:
+        """Build the states, compare a sample with Python's, and return what can fold the log.
+
+        Where the rows hold what SQL does not fold as Python does, that is the class run by
+        Python.
+
+        Raises
+        ------
+        SchemaError, EventError
+            Naming an event that the class cannot read.
+        AggregateError
+            If a handler raises.
+        TimelineError
+            If SQL and Python do not agree.
+        """
+        self.failures.last = None
+        try:
+            read.table  # noqa: B018 (it is built)
+        except NeedsPython as error:
+            return self._in_python(str(error))
+        except TimelineError as error:
+            failure = self.failures.last
+            if failure is not None and PYTHON_NEEDED not in str(failure):
+                raise failure from None
+            if self.python:
+                raise
+            return self._in_python(str(error.__cause__ or error))
+        if not self.python:
+            self._compare(read)
+        return self
+
+    def _in_python(self, reason: str) -> ClassDefinition:
+        why = reason.splitlines()[0].removeprefix("Invalid Input Error: ")
+        return ClassDefinition(
+            self.owner, unknown=self.unknown, python=f"in this log: {why}", known=self.known
+        )
+
+    def _compare(self, read: Read) -> None:
+        key = f"checked-{read.fold.fingerprint[:32]}"
+        if read.recall(key) is None and read.next_position:
+            done = compare(self.owner, read)
+            read.note(key, {"streams": done.streams, "events": done.events})
 
     def fold(self, log: Log) -> Fold:
         """Return the fold, its reading function known to the log's session."""
@@ -91,6 +152,7 @@ class ClassDefinition:
             read=None if native is not None else " ".join(field.said for field in fields),
             guard=guard_of(plan, layout),
             unknown=self.unknown,
+            known=self.known,
         )
         return Fold(rows, tuple(fields), bool(owner.description.ends), tuple(sides))
 

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import json
+import gc
 import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import make_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
 from esnb import jsontext
-from esnb.aggregate.event import ENVELOPE, Event
+from esnb.aggregate.event import Event
 from esnb.aggregate.kinds import Kind
 from esnb.aggregate.layout import paths_of
+from esnb.aggregate.reach import changed
 from esnb.aggregate.root import Aggregate, column_value, handler_error
-from esnb.errors import AggregateError
+from esnb.errors import AggregateError, EsnbError
+from esnb.instants import from_micros
 from esnb.timeline.sides import arrow_type
 
 __all__ = ["Native"]
 
 # From this many rows on, a second process takes half of the streams.
 _WORTH_A_FORK = 100_000
+# What a row is, where it is not the number of its handler (or that and the number of them all,
+# for a payload that only pydantic reads).  Where a stream begins it is `_BEGINS` less that.
+_NOTHING, _ENDED, _CARRIED, _BEGINS = -1, -2, -3, -7
 _META = (
     "stream", "revision", "position", "event_id", "occurred_on", "recorded_on", "actor",
     "correlation_id", "causation_id",
@@ -40,21 +48,23 @@ _SQL = {
 }
 
 
-class _Envelope:
-    """What an event knows beside its payload, looked up in the rows when it is asked for."""
+def _looking_up(batch: pa.RecordBatch) -> Callable[[int, str], Any]:
+    """Return what looks up in a row what an event knows beside its payload."""
 
-    __slots__ = ("_batch", "_row")
+    instants_of: dict[str, Any] = {}
 
-    def __init__(self, batch: pa.RecordBatch, row: int) -> None:
-        self._batch = batch
-        self._row = row
-
-    def __getattr__(self, name: str) -> Any:
-        if name in _META:
-            return self._batch.column(name)[self._row].as_py()
-        if name in ENVELOPE:
+    def look_up(row: int, name: str) -> Any:
+        if name not in _META:
             return None
-        raise AttributeError(name)
+        if not name.endswith("_on"):
+            return batch.column(name)[row].as_py()
+        micros = instants_of.get(name)
+        if micros is None:
+            micros = batch.column(name).cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
+            instants_of[name] = micros
+        return from_micros(int(micros[row]))
+
+    return look_up
 
 
 class Native:
@@ -80,10 +90,17 @@ class Native:
         )
         self.keeps = ("n_state",)
         self._schema = pa.schema([(name, arrow_type(sql)) for name, sql in self.adds])
-        self._readers: dict[str, Callable[[str], Event]] = {
-            event_type: _reader(event) for event_type, (event, _) in description.handlers.items()
+        # By event type: what reads it, what handles it, and the fields that this may change.
+        self._steps: dict[str, tuple[_Reader, Callable[[Any, Event], Any], set[str]]] = {
+            event_type: (
+                _reader(event),
+                handler,
+                changed(owner, handler, description.fields),
+            )
+            for event_type, (event, handler) in description.handlers.items()
         }
         self._memory = _Memory(owner)
+        self._shown = {name: _shower(owner, name, self.kinds[name]) for name in fields}
 
     def run(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Yield the columns (see `esnb.timeline.fold.Side.run`)."""
@@ -96,181 +113,231 @@ class Native:
         yield from _in_two(self._fold, cut, [batch.num_rows for batch in given], self._schema)
 
     def _fold(self, batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        collecting = gc.isenabled()
+        gc.disable()  # millions of small objects, none in a cycle: looking for some costs a fifth
+        try:
+            yield from self._folded(batches)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _folded(self, batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stream: str | None = None
         aggregate = self.owner()
-        waiting: tuple[list[list[Any]], list[str | None]] | None = None
+        waiting: tuple[list[Any], list[str | None]] | None = None
         for batch in batches:
-            streams = batch.column("stream").to_pylist()
+            if batch.num_rows == 0:
+                if waiting is not None:
+                    yield self._made(*waiting)
+                    waiting = None
+                nothing = [pa.array([], field.type) for field in self._schema]
+                yield pa.RecordBatch.from_arrays(nothing, schema=self._schema)
+                continue
+            streams = batch.column("stream")
+            goes_on = streams[0].as_py() == stream
             if waiting is not None:
                 # Only now it is certain whether the stream of the last row goes on.
-                if streams and streams[0] != stream:
+                if not goes_on:
                     waiting[1][-1] = self._memory.keep(aggregate)
                 yield self._made(*waiting)
-            if streams and streams[0] != stream:
-                stream, aggregate = streams[0], self.owner(streams[0])
-            columns, kept, aggregate = self._batch(batch, streams, aggregate)
-            if streams:
-                stream = streams[-1]
-                waiting = columns, kept
-            else:
-                yield self._made(columns, kept)
+            begins = np.ones(batch.num_rows, bool)
+            changed = pc.not_equal(streams.slice(1), streams.slice(0, batch.num_rows - 1))
+            begins[1:] = changed.to_numpy(zero_copy_only=False)
+            begins[0] = not goes_on
+            columns, kept, aggregate = self._batch(batch, begins, aggregate)
+            stream = streams[-1].as_py()
+            waiting = columns, kept
         if waiting is not None:
             waiting[1][-1] = self._memory.keep(aggregate)
             yield self._made(*waiting)
 
-    def _batch(
-        self, batch: pa.RecordBatch, streams: list[str], aggregate: Aggregate
-    ) -> tuple[list[list[Any]], list[str | None], Aggregate]:
-        """Fold one batch whose first row belongs to `aggregate`."""
-        owner, readers = self.owner, self._readers
-        handlers = {
-            event_type: function for event_type, (_, function) in owner.description.handlers.items()
-        }
-        initial = owner.description.initial
-        stream = streams[0] if streams else None
-        columns: list[list[Any]] = [[] for _ in self.fields]
-        kept: list[str | None] = [None] * len(streams)
-        shown = [_shower(owner, name, self.kinds[name]) for name in self.fields]
-        writers = [
-            (column.append, name, show)
-            for column, name, show in zip(columns, self.fields, shown, strict=True)
-        ]
-        envelope = object.__setattr__
-        for row, (of, ended, carried, handled, plain, data) in enumerate(
-            zip(
-                streams,
-                batch.column("ended").to_pylist(),
-                batch.column("carried").to_pylist(),
-                batch.column("handled").to_pylist(),
-                batch.column("plain").to_pylist(),
-                batch.column("data").to_pylist(),
-                strict=True,
-            )
-        ):
-            if of != stream:
-                kept[row - 1] = self._memory.keep(aggregate)
-                stream, aggregate = of, owner(of)
-            if carried:
-                was = batch.column("was_n_state")[row].as_py()
-                self._memory.recall(aggregate, was)
-                kept[row] = was
-            elif ended:
-                aggregate.__dict__.update(initial())
-            elif handled is not None:
-                event = readers[handled](data) if plain else self._odd(handled, batch, row, data)
-                envelope(event, "_esnb_envelope", _Envelope(batch, row))
-                try:
-                    handlers[handled](aggregate, event)
-                except Exception as error:
-                    raise self._told(handled, batch, row, error) from error
-            state = aggregate.__dict__
-            for append, name, show in writers:
-                append(show(state[name]) if show is not None else state[name])
-        return columns, kept, aggregate
+    def _codes(self, batch: pa.RecordBatch, begins: Any) -> Any:
+        """Return for each row what it is: see `_ENDED`."""
+        kinds = pa.array(list(self._steps), pa.string())
+        handled = pc.index_in(batch.column("handled"), value_set=kinds).fill_null(-1)
+        codes = handled.to_numpy(zero_copy_only=False).astype(np.int64)
+        plain = batch.column("plain").fill_null(False).to_numpy(zero_copy_only=False)
+        codes = np.where(plain | (codes < 0), codes, codes + len(kinds))
+        codes[batch.column("ended").to_numpy(zero_copy_only=False)] = _ENDED
+        codes[batch.column("carried").to_numpy(zero_copy_only=False)] = _CARRIED
+        codes[begins] = _BEGINS - codes[begins]
+        return codes
 
-    def _odd(self, handled: str, batch: pa.RecordBatch, row: int, data: str) -> Event:
-        event = self.owner.description.handlers[handled][0]
-        return event.from_payload(
+    def _batch(
+        self, batch: pa.RecordBatch, begins: Any, aggregate: Aggregate
+    ) -> tuple[list[Any], list[str | None], Aggregate]:
+        """Fold one batch; its first row belongs to `aggregate` if no stream begins there.
+
+        A field's value is noted where a handler may have changed it, and stands until then.
+        """
+        owner, steps = self.owner, list(self._steps.values())
+        count = len(steps)
+        initial = owner.description.initial
+        kept: list[str | None] = [None] * batch.num_rows
+        noted: dict[str, list[Any]] = {name: [] for name in self.fields}
+        every = [(noted[name].append, name, self._shown[name]) for name in self.fields]
+        some = [[one for one in every if one[1] in step[2]] for step in steps]
+        look_up = _looking_up(batch)
+        codes = self._codes(batch, begins)
+        row = 0
+        state = aggregate.__dict__
+        try:
+            for code, data in zip(codes.tolist(), batch.column("data").to_pylist(), strict=True):
+                notes = every
+                if code < _CARRIED:
+                    code = _BEGINS - code
+                    if row:
+                        kept[row - 1] = self._memory.keep(aggregate)
+                    aggregate = owner(batch.column("stream")[row].as_py())
+                    state = aggregate.__dict__
+                elif code >= 0 and row:
+                    notes = some[code if code < count else code - count]
+                elif code == _NOTHING and row:
+                    row += 1
+                    continue
+                if code >= count:
+                    handler = steps[code - count][1]
+                    handler(aggregate, self._odd(batch, row, data, (look_up, row)))
+                elif code >= 0:
+                    read, handler, _ = steps[code]
+                    handler(aggregate, read(data, (look_up, row)))
+                elif code == _ENDED:
+                    state.update(initial())
+                elif code == _CARRIED:
+                    kept[row] = batch.column("was_n_state")[row].as_py()
+                    self._memory.recall(aggregate, kept[row])
+                for note, name, show in notes:
+                    note(state[name] if show is None else show(state[name]))
+                row += 1
+        except EsnbError:
+            raise
+        except Exception as error:
+            raise self._told(batch, row, error) from error
+        return [self._spread(name, noted[name], codes) for name in self.fields], kept, aggregate
+
+    def _spread(self, name: str, values: list[Any], codes: Any) -> Any:
+        """Return a column of `values`, each standing until the next is noted."""
+        touching = [number for number, step in enumerate(self._steps.values()) if name in step[2]]
+        count = len(self._steps)
+        marks = np.isin(codes, [*touching, *(number + count for number in touching)])
+        marks |= codes < _NOTHING
+        marks[:1] = True
+        kind = self.kinds[name]
+        try:
+            made = pa.array(values, arrow_type(kind.sql))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
+            for value in values:
+                column_value(self.owner, name, kind, value)
+            raise AggregateError(
+                f"{self.owner.__name__}.{name} is declared {kind.name} and holds a value that "
+                f"its column ({kind.sql}) cannot: {error}"
+            ) from error
+        return made.take(pa.array(np.cumsum(marks) - 1))
+
+    def _odd(self, batch: pa.RecordBatch, row: int, data: str, envelope: object) -> Event:
+        handled = batch.column("handled")[row].as_py()
+        event = self.owner.description.handlers[handled][0].from_payload(
             jsontext.parse_object(data), version=batch.column("schema_version")[row].as_py()
         )
+        return type(event).made(dict(event.__dict__), envelope)
 
-    def _told(
-        self, handled: str, batch: pa.RecordBatch, row: int, error: Exception
-    ) -> AggregateError:
+    def _told(self, batch: pa.RecordBatch, row: int, error: Exception) -> AggregateError:
+        handled = batch.column("handled")[row].as_py()
         handler = self.owner.description.handlers[handled][1]
-        where = _Envelope(batch, row)
+        position, stream = (
+            batch.column("position")[row].as_py(),
+            batch.column("stream")[row].as_py(),
+        )
         told = handler_error(self.owner, handler, handled, None, error)
-        return AggregateError(f"{told} (event at position {where.position} of {where.stream!r})")
+        return AggregateError(f"{told} (event at position {position} of {stream!r})")
 
-    def _made(self, columns: list[list[Any]], kept: list[str | None]) -> pa.RecordBatch:
-        arrays = []
-        for name, values in zip(self.fields, columns, strict=True):
-            kind = self.kinds[name]
-            try:
-                arrays.append(pa.array(values, arrow_type(kind.sql)))
-            except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
-                for value in values:
-                    column_value(self.owner, name, kind, value)
-                raise AggregateError(
-                    f"{self.owner.__name__}.{name} is declared {kind.name} and holds a value that "
-                    f"its column ({kind.sql}) cannot: {error}"
-                ) from error
-        arrays.append(pa.array(kept, pa.string()))
+    def _made(self, columns: list[Any], kept: list[str | None]) -> pa.RecordBatch:
+        arrays = [*columns, pa.array(kept, pa.string())]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
 
 def _shower(owner: type[Aggregate], name: str, kind: Kind) -> Callable[[Any], Any] | None:
-    """Return what makes a column's value of a field's, or None where it is the same."""
-    if kind.name in ("text", "instant", "date"):
-        return None  # Arrow refuses any other value itself
+    """Return what makes a column's value of a field's, or None where it is the same.
+
+    Arrow itself refuses a value of another type.
+    """
+    if kind.name in ("text", "int", "float", "bool", "date", "decimal"):
+        return None
+    if kind.name == "instant":
+        return lambda value: (
+            value
+            if value is None or value.tzinfo is not None
+            else column_value(owner, name, kind, value)
+        )
     return lambda value: column_value(owner, name, kind, value)
 
 
 class _Memory:
-    """The whole state of an aggregate as text, for the fold to go on from."""
+    """The whole state of an aggregate as JSON, for the fold to go on from."""
 
     def __init__(self, owner: type[Aggregate]) -> None:
-        self._owner = owner
-        self._adapters: dict[str, TypeAdapter[Any]] = {}
-        for name, annotation in owner.description.annotations.items():
-            try:
-                self._adapters[name] = TypeAdapter(annotation | None)
-            except Exception as error:
-                raise AggregateError(
-                    f"{owner.__name__}.{name}: pydantic cannot keep a value of type {annotation}: "
-                    f"{error}"
-                ) from error
+        annotations = owner.description.annotations
+        self._names = tuple(annotations)
+        self._held = make_dataclass(
+            "State", [(name, annotation | None) for name, annotation in annotations.items()]
+        )
+        try:
+            self._adapter: TypeAdapter[Any] = TypeAdapter(self._held)
+        except Exception as error:
+            raise AggregateError(
+                f"{owner.__name__}: pydantic cannot keep a field's type, which a fold that goes on "
+                f"later needs: {error}"
+            ) from error
 
     def keep(self, aggregate: Aggregate) -> str:
         """Return the state as text."""
-        return json.dumps(
-            {
-                name: adapter.dump_json(aggregate.__dict__[name], warnings=False).decode()
-                for name, adapter in self._adapters.items()
-            }
-        )
+        state = aggregate.__dict__
+        held: Any = object.__new__(self._held)
+        held.__dict__ = {name: state[name] for name in self._names}
+        return self._adapter.dump_json(held, warnings=False).decode()
 
     def recall(self, aggregate: Aggregate, text: str | None) -> None:
         """Give an aggregate a state that was kept."""
         if text is not None:
-            for name, value in json.loads(text).items():
-                aggregate.__dict__[name] = self._adapters[name].validate_json(value)
+            aggregate.__dict__.update(self._adapter.validate_json(text).__dict__)
 
 
-def _reader(event: type[Event]) -> Callable[[str], Event]:
+_Reader = Callable[[str, object], Event]
+
+
+def _reader(event: type[Event]) -> _Reader:
     """Return what reads a payload that SQL has found to be plain, several times faster.
 
     A class with fields that SQL does not look into is read by pydantic as ever.
     """
     kinds = dict(paths_of(event))
     if set(kinds) != {(name,) for name in event.model_fields}:
-        return lambda data: event.from_payload(jsontext.parse_object(data))
+        return lambda data, envelope: event.made(
+            dict(event.from_payload(jsontext.parse_object(data)).__dict__), envelope
+        )
     defaults = {
         name: field.default for name, field in event.model_fields.items() if not field.is_required()
     }
-    keys = {name: field.alias or name for name, field in event.model_fields.items()}
-    made: list[tuple[str, str, Callable[[Any], Any] | None]] = [
-        (name, keys[name], _converter(kinds[name,])) for name in event.model_fields
+    made = [
+        (name, field.alias or name, _converter(kinds[name,]))
+        for name, field in event.model_fields.items()
     ]
-    names = set(event.model_fields)
-    new, put, load = object.__new__, object.__setattr__, orjson.loads
+    load, new, put = orjson.loads, object.__new__, object.__setattr__
 
-    def read(data: str) -> Event:
+    def read(data: str, envelope: object) -> Event:
         payload = load(data)
         values = {}
         for name, key, convert in made:
-            try:
+            if key in payload:
                 value = payload[key]
-            except KeyError:
+                values[name] = value if convert is None or value is None else convert(value)
+            else:
                 values[name] = defaults[name]
-                continue
-            values[name] = value if convert is None or value is None else convert(value)
-        event_read: Event = new(event)
-        put(event_read, "__dict__", values)
-        put(event_read, "__pydantic_fields_set__", names)
-        put(event_read, "__pydantic_extra__", None)
-        put(event_read, "__pydantic_private__", None)
-        return event_read
+        # As `Event.made` does it, but for the call.
+        found: Event = new(event)
+        put(found, "__dict__", values)
+        put(found, "_esnb_envelope", envelope)
+        return found
 
     return read
 

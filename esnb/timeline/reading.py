@@ -236,6 +236,7 @@ def rows_sql(
     read: str | None = None,
     guard: str | None = None,
     unknown: str = "error",
+    known: Iterable[str] = (),
 ) -> str:
     """Return the SELECT of the rows of an aggregate class (see `esnb.timeline.fold.Fold`).
 
@@ -250,6 +251,8 @@ def rows_sql(
         SQL over such a row that fails where a handler raises, and is NULL elsewhere.
     unknown
         ``"keep"``: events that the class does not know are rows that change nothing.
+    known
+        Event types that are known beside those of the class.
     """
     description = owner.description
     reading = _Reading(description)
@@ -264,14 +267,14 @@ def rows_sql(
     kinds = f", json_type(e.data, [{pointers}]) AS k" if reading.pointers else ""
     shapes = "".join(f", {column}" for column in reading.shapes.columns())
     ended = f"{failing} IN ({_listed(description.ends)})" if description.ends else "false"
-    known = _listed(description.known)
+    all_known = _listed({*description.known, *known})
     call = (
         f"{function_name(description)}"
         "(e.event_type, e.schema_version, e.data, e.position, e.stream)"
     )
     checked = "e.plain OR e.odd IS NOT NULL"
     if unknown == "error" and description.by is None:
-        inside = f"e.event_type IN ({known})" if known else "false"
+        inside = f"e.event_type IN ({all_known})" if all_known else "false"
         failed = f"NOT ({done}) AND " if done != "false" else ""
         checked = (
             f"({checked}) AND CASE WHEN {failed}NOT ({inside})"

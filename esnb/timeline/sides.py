@@ -291,7 +291,6 @@ class Steps:
         if all_of.empty:
             return
         steps = all_of.column(self.name)
-        kind = self.field.kind
         marks = steps.is_valid().to_numpy(zero_copy_only=False).copy()
         marks |= all_of.begins | all_of.ended | all_of.carried
         marks[all_of.lasts] = True
@@ -322,12 +321,22 @@ class Steps:
                         _STEPS[change["op"]](value, change)
                 except (KeyError, IndexError, TypeError) as error:
                     raise NeedsPython(f"{self.field.name}: {type(error).__name__}") from error
-                shown = to_column(kind, value)
+                shown = _as_column(value)
             found[place] = shown
-        made = pa.array(found, arrow_type(kind.sql))
+        made = pa.array(found, arrow_type(self.field.kind.sql))
         where = np.full(all_of.rows, -1, np.int64)
         where[rows] = np.arange(len(rows))
         yield from all_of.back({self.out: made.take(pa.array(where, mask=where < 0))})
+
+
+def _as_column(value: Any) -> Any:
+    """Return a collection as its column has it: sets and dicts sorted."""
+    if isinstance(value, list):
+        return value.copy()
+    try:
+        return sorted(value if isinstance(value, set) else value.items())
+    except TypeError as error:  # None among texts
+        raise NeedsPython("None in a set, or as a key") from error
 
 
 def _count(value: dict[Any, Any], step: dict[str, Any]) -> None:

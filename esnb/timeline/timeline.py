@@ -11,9 +11,11 @@ from typing import NamedTuple, Protocol
 import duckdb
 
 from esnb import instants
+from esnb.aggregate import Aggregate
 from esnb.errors import TimelineError, shown
 from esnb.timeline import blame, counts, cube, diff, pipeline
 from esnb.timeline.build import interval_sql, one_row
+from esnb.timeline.classes import ClassDefinition, Unknown
 from esnb.timeline.fold import Fold
 from esnb.timeline.forms import Form, Mode, form
 from esnb.timeline.infer import declared_type
@@ -55,6 +57,10 @@ class Definition(Protocol):
         """
         ...
 
+    def settled(self, read: Read) -> Definition:
+        """Return what can fold the log that was read: this, or another definition."""
+        ...
+
 
 class Timeline:
     """Every state of every aggregate of a category, and the questions asked of it.
@@ -70,7 +76,8 @@ class Timeline:
         A log with ``snapshot()``, ``session`` and ``zone``.
     definition
         A category, whose fields are then found in its payloads and which answers with empty
-        tables as long as it has no events; or a `Definition`, which takes no further options.
+        tables as long as it has no events; an aggregate class; or a `Definition`, which takes
+        no further options.
     fold
         ``"patch"``: each payload is a JSON merge patch (RFC 7396) of the state, so
         ``null`` removes a field.  ``"snapshot"``: each payload is the whole state.
@@ -95,6 +102,13 @@ class Timeline:
         Keys of an attribute's name and new value, for ``fold="attributes"``; without them
         the first event that has ``attribute``, ``field`` or ``name``, and ``value`` or
         ``new_value``, decides.
+    unknown
+        For a class: an event whose type it does not know is an ``"error"``, or with
+        ``"keep"`` a row of `history` that changes nothing.
+    python
+        For a class: fold all of it with Python.
+    known
+        For a class: further event types that are known and change nothing.
 
     Raises
     ------
@@ -106,7 +120,7 @@ class Timeline:
     def __init__(
         self,
         source: Source,
-        definition: str | Definition,
+        definition: str | type[Aggregate] | Definition,
         *,
         fold: Mode = "patch",
         ends: Iterable[str] = (),
@@ -117,10 +131,15 @@ class Timeline:
         after: str | None = None,
         attribute: str | None = None,
         value: str | None = None,
+        unknown: Unknown = "error",
+        python: bool = False,
+        known: Iterable[str] = (),
     ) -> None:
         self._source = source
         self._lock = threading.Lock()
         self._last: Read | None = None
+        if isinstance(definition, type) and issubclass(definition, Aggregate):
+            definition = ClassDefinition(definition, unknown=unknown, python=python, known=known)
         if isinstance(definition, str) or not hasattr(definition, "fold"):
             said = form(fold, noop, before, after, attribute, value)
             definition = _inferred(definition, said, ends, fields, ignore)
@@ -404,9 +423,15 @@ class Timeline:
             snapshot = self._source.snapshot()
             last = self._last
             if last is None or last.next_position != snapshot.next_position:
-                read = Read(self._source, snapshot)
-                fold = self._definition.fold(read)
-                last = self._last = read.of(fold, None if last is None else last.store)
+                while True:
+                    read = Read(self._source, snapshot)
+                    fold = self._definition.fold(read)
+                    read.of(fold, None if last is None else last.store)
+                    settled = self._definition.settled(read)
+                    if settled is self._definition:
+                        break
+                    self._definition = settled
+                last = self._last = read
             return last
 
     def _cube(self, read: Read, table: Table, by: str) -> str | None:

@@ -329,7 +329,7 @@ class Log:
         """Return streams called much like `stream`, the likest first, to mend a mistyped name."""
         with self._reading:
             found = self._open_reader().neighbours(stream, _NEIGHBOURS)
-        return difflib.get_close_matches(stream, found, n=3)
+        return difflib.get_close_matches(stream, found, n=3, cutoff=0.75)
 
     def event(self, event_id: str) -> RecordedEvent | None:
         """Return the event with this id, or None."""

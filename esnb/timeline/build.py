@@ -33,6 +33,11 @@ _RANGE = 1_000_000
 _SAMPLES = 200
 # As many small files of a kind become one.
 _MERGED = 16
+# A file of more open rows than this is not merged with others.
+_LARGE = 100_000
+# Open rows that are open no more are left out of the files when they are more than this, and
+# more than an eighth of them all.
+_MANY_GONE = 50_000
 _STATES, _NEW, _CARRY, _GONE = "_esnb_states", "_esnb_new", "_esnb_carry", "_esnb_gone"
 
 
@@ -280,11 +285,10 @@ def _merged(cursor: duckdb.DuckDBPyConnection, table: Table) -> State:
     rows = sum(part.rows for part in state.open)
     gone = state.gone.rows if state.gone is not None else 0
     small = tuple(part for part in state.open if part.level < 9)
-    if len(small) >= _MERGED or gone > max(rows // 8, 50_000):
+    many_gone = gone > max(rows // 8, _MANY_GONE)
+    if len(small) >= _MERGED or many_gone:
         # Large files are written anew only when enough of their rows are gone.
-        state = _without_gone(
-            cursor, folder, state, small, rewrite_large=gone > max(rows // 8, 50_000)
-        )
+        state = _without_gone(cursor, folder, state, small, rewrite_large=many_gone)
     return state
 
 
@@ -305,9 +309,11 @@ def _without_gone(
 
     large = tuple(part for part in state.open if part not in small)
     order = " ORDER BY t.system_from, t.stream"
-    made = (
-        [write_part(cursor, standing(small) + order, folder, "open", packed=False)] if small else []
-    )
+    level = 9 if sum(part.rows for part in small) > _LARGE else 0
+    made = [
+        write_part(cursor, standing(parts) + order, folder, "open", level=level, packed=False)
+        for parts in ((small,) if small else ())
+    ]
     if not rewrite_large:
         gone = state.gone
         if gone is not None:

@@ -52,9 +52,11 @@ EVENTS = st.lists(
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ranges of a few rows, and files that are merged after two."""
+    """Ranges of a few rows, and files that are merged after two, or when two rows are gone."""
     monkeypatch.setattr(build, "_RANGE", 3)
     monkeypatch.setattr(build, "_MERGED", 2)
+    monkeypatch.setattr(build, "_LARGE", 3)
+    monkeypatch.setattr(build, "_MANY_GONE", 1)
 
 
 def written(log: MemoryLog, events: list[Any]) -> None:
@@ -141,8 +143,12 @@ def test_a_state_that_turns_out_to_have_no_length_never_stood(small: None) -> No
     assert line.population("status", START + timedelta(minutes=30)).fetchall() == [("new", 1)]
 
 
-def test_many_small_appends_leave_few_files(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("many_gone", [1, 5, 10**6])
+def test_many_small_appends_leave_few_files(
+    monkeypatch: pytest.MonkeyPatch, many_gone: int
+) -> None:
     monkeypatch.setattr(build, "_MERGED", 4)
+    monkeypatch.setattr(build, "_MANY_GONE", many_gone)
     log = MemoryLog(zone="UTC")
     line = Timeline(log, "order")
     for number in range(40):
@@ -151,6 +157,7 @@ def test_many_small_appends_leave_few_files(monkeypatch: pytest.MonkeyPatch) -> 
     state = line.built().state
     assert len(state.closed) <= 1 + 3 * 3
     assert len(state.open) <= 1 + 4
+    assert (state.gone.rows if state.gone is not None else 0) <= many_gone
     assert [row["n"] for row in plain(dicts(line.history("order-1")))] == list(range(1, 40, 3))
 
 

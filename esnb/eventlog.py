@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from esnb import ask
+from esnb.aggregate import Aggregate, Event
 from esnb.errors import LogError
 from esnb.log import Log
 from esnb.query.session import Session
@@ -15,6 +18,7 @@ from esnb.timeline import Timeline, macros
 
 if TYPE_CHECKING:
     import duckdb
+    import pandas as pd
 
 __all__ = ["EventLog"]
 
@@ -40,6 +44,8 @@ class EventLog(Log):
         super().__init__(*arguments, **options)
         self._session: Session | None = None
         self._timelines: dict[str, Timeline] = {}
+        self._made: dict[Any, Timeline] = {}
+        self._known: frozenset[str] = frozenset()
         self.imported: ImportResult | None = None
 
     @property
@@ -57,6 +63,7 @@ class EventLog(Log):
         if self._session is not None:
             self._session.close()
             self._session = None
+        self._made.clear()
         super().close()
 
     def events(self, **filters: Any) -> duckdb.DuckDBPyRelation:
@@ -91,7 +98,8 @@ class EventLog(Log):
 
         For a category ``order`` they are ``order_as_of(ts)``,
         ``order_valid_at(ts, known)``, ``order_history()`` and ``order_diff(a, b)``;
-        they answer as `timeline` last made for the category does.
+        they answer as the `timeline` last made for it does.  An aggregate class that was
+        given to `timeline` or `register` has such macros under its category.
 
         Parameters
         ----------
@@ -110,7 +118,7 @@ class EventLog(Log):
 
         def made(cursor: duckdb.DuckDBPyConnection) -> list[str]:
             names: list[str] = []
-            for category in macros.wanted(text, self.categories()):
+            for category in macros.wanted(text, {*self.categories(), *self._timelines}):
                 timeline = self._timelines.get(category) or self.timeline(category)
                 names += macros.register(cursor, timeline)
             return names
@@ -119,21 +127,105 @@ class EventLog(Log):
             self.snapshot(), text, params, timeout=timeout, macros=made, unsafe=unsafe
         )
 
-    def timeline(self, category: str, **options: Any) -> Timeline:
-        """Return every state of every aggregate of a category, folded from its events.
+    def df(
+        self,
+        text: str,
+        params: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        as_of: object = None,
+        valid_at: object = None,
+        known: object = None,
+        limit: int | None = ask.LIMIT,
+        timeout: float | None = None,
+    ) -> pd.DataFrame:
+        """Ask in SQL as in `sql`, and return a pandas DataFrame that knows its origin.
+
+        Beside ``events`` and the macros there is a table ``order_states`` for each category
+        ``order``: the states now, or at the moment that is asked for.  With such a moment
+        ``events`` holds what was known, or true, then, and the macros are not there.
 
         Parameters
         ----------
-        category
-            ``"order"`` for the streams ``order-…``.
-        **options
-            ``fold="patch"`` (payloads are merged, RFC 7396) or ``"snapshot"`` (each
-            payload is the whole state); ``ends``: event types that end an aggregate;
-            ``fields``, ``ignore``: which payload fields to fold (see `Timeline`).
+        params
+            As in `sql`.
+        as_of
+            What was known at a moment: an instant, a position or a recorded event.
+        valid_at, known
+            What was true at a moment, as it was known at another (or now).
+        limit
+            Most rows to return; a warning tells when there are more.  None for all.
+        timeout
+            Seconds after which the query is stopped.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Its ``attrs`` hold ``sql``, ``params``, ``log``, ``log_id``, ``position`` (of the
+            next event when it was asked), the moments asked for, and ``row_limit`` if
+            there are more rows.  No number loses a digit: whole numbers with gaps are
+            nullable, decimals stay decimals where doubles would be inexact.
+
+        Raises
+        ------
+        QueryError, TimelineError, InstantError
+            If it cannot be asked so.
         """
-        timeline = Timeline(self, category, **options)
-        self._timelines[category] = timeline
+        found = ask.frame(
+            self,
+            text,
+            params,
+            as_of=as_of,
+            valid_at=valid_at,
+            known=known,
+            limit=limit,
+            timeout=timeout,
+        )
+        if "row_limit" in found.attrs:
+            warnings.warn(f"{found.attrs['row_limit']}; say limit=…", stacklevel=2)
+        return found
+
+    def timelines(self) -> dict[str, Timeline]:
+        """Return the timelines by name: those that were asked for, and of every other category."""
+        names = {*self.categories(), *self._timelines}
+        return {name: self._timelines.get(name) or self.timeline(name) for name in sorted(names)}
+
+    def timeline(self, of: str | type[Aggregate], **options: Any) -> Timeline:
+        """Return every state of every aggregate, folded from the events.
+
+        Parameters
+        ----------
+        of
+            A category, ``"order"`` for the streams ``order-…``, whose states are found in
+            the payloads; or an aggregate class.
+        **options
+            For a category ``fold="patch"`` (payloads are merged, RFC 7396),
+            ``"snapshot"`` (each payload is the whole state), ``"before/after"`` or
+            ``"attributes"``; ``ends``: event types that end an aggregate; ``fields``,
+            ``ignore``: which payload fields to fold; ``noop``: which events failed.
+            For a class ``unknown="keep"``: events that it does not know change nothing.
+            See `Timeline`.
+        """
+        if not isinstance(of, str):
+            options = {"known": self._known, **options}
+        key = (of, repr(sorted(options.items(), key=repr)))
+        timeline = self._made.get(key)
+        if timeline is None:
+            timeline = Timeline(self, of, **options)
+            self._made[key] = timeline
+        self._timelines[timeline.category] = timeline
         return timeline
+
+    def register(self, *classes: type[Aggregate] | type[Event]) -> None:
+        """Make classes known to this log object.
+
+        An event class makes its type known, so that an aggregate class that does not handle
+        it leaves it alone; an aggregate class gets SQL macros under its category.
+        """
+        for one in classes:
+            if issubclass(one, Event):
+                self._known |= {one.event_type, *one.aliases}
+            else:
+                self.timeline(one)
 
     def categories(self) -> list[str]:
         """Return the names of the categories in the log, sorted."""

@@ -14,7 +14,7 @@ from esnb.aggregate.expressions import Expression
 from esnb.aggregate.layout import Layout
 from esnb.sqltext import literal
 
-__all__ = ["PYTHON_NEEDED", "constant", "render"]
+__all__ = ["PYTHON_NEEDED", "constant", "render", "render_with"]
 
 # In an error of DuckDB: the rows hold what only Python folds as Python does.
 PYTHON_NEEDED = "esnb: fold this in Python"
@@ -54,16 +54,23 @@ def constant(value: Any) -> str:
 
 def render(value: Expression, layout: Layout, event_type: str) -> str:
     """Return the SQL of an expression in a handler of `event_type`."""
+
+    def leaf(op: str, args: tuple[Any, ...]) -> str:
+        if op == "event":
+            return f"e.{layout.data(event_type, args[0])}"
+        return f"e.{args[0]}" if op == "meta" else f"e.{layout.before(args[0])}"
+
+    return render_with(value, leaf)
+
+
+def render_with(value: Expression, leaf: Callable[[str, tuple[Any, ...]], str]) -> str:
+    """Return the SQL of an expression, `leaf` giving that of what it reads."""
     op, args = value.op, value.args
     if op == "literal":
         return constant(args[0])
-    if op == "event":
-        return f"e.{layout.data(event_type, args[0])}"
-    if op == "meta":
-        return f"e.{args[0]}"
-    if op == "state":
-        return f"e.{layout.before(args[0])}"
-    return _RENDERED[op](*(render(arg, layout, event_type) for arg in args))
+    if op in ("event", "meta", "state"):
+        return leaf(op, args)
+    return _RENDERED[op](*(render_with(arg, leaf) for arg in args))
 
 
 def _binary(sign: str) -> Callable[[str, str], str]:

@@ -17,11 +17,11 @@ from typing import Any
 
 from esnb.aggregate.bytecode import blind_spots, reads_identity
 from esnb.aggregate.event import Event
-from esnb.aggregate.expressions import CURRENT, Expression, NotTraced, is_none, known
+from esnb.aggregate.expressions import CURRENT, Expression, NotTraced, is_none, known, truth
 from esnb.aggregate.kinds import Kind
 from esnb.aggregate.proxies import Change, Payload, Proxy, State
 
-__all__ = ["Change", "Leaf", "Node", "Tree", "leaves", "trace"]
+__all__ = ["Change", "Leaf", "Node", "Tree", "Way", "leaves", "trace", "trace_condition"]
 
 MAX_LEAVES = 256
 MAX_DEPTH = 64
@@ -43,12 +43,15 @@ class Leaf:
         The rule that the handler says the event breaks.
     raised
         What it raises on this way.
+    answer
+        What a condition answers on this way (see `trace_condition`).
     """
 
     values: Mapping[str, Expression]
     changes: Mapping[str, tuple[Change, ...]]
     breach: str | None = None
     raised: str | None = None
+    answer: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,20 @@ def trace(
         return _Tracing(owner, handler, event, fields, eager=True).tree()
 
 
+def trace_condition(owner: type, condition: FunctionType, fields: Mapping[str, Kind]) -> Tree:
+    """Run a condition, a function of the aggregate, on every way through it.
+
+    Raises
+    ------
+    NotTraced
+        Naming line and construct that tracing cannot see through.
+    """
+    try:
+        return _Tracing(owner, condition, None, fields, eager=False).tree()
+    except _NeedsIdentity:
+        return _Tracing(owner, condition, None, fields, eager=True).tree()
+
+
 class _NeedsIdentity(NotTraced):
     """The handler asks `is None`: what may be None has to be decided when it is read."""
 
@@ -112,7 +129,7 @@ class _Tracing:
         self,
         owner: type,
         handler: FunctionType,
-        event: type[Event],
+        event: type[Event] | None,
         fields: Mapping[str, Kind],
         *,
         eager: bool,
@@ -178,12 +195,16 @@ class _Run:
         self._unseen: NotTraced | None = None
 
     def leaf(self) -> Leaf:
-        state, event = State(self), Payload(self, self.tracing.event, ())
+        given: list[Proxy] = [State(self)]
+        if self.tracing.event is not None:
+            given.append(Payload(self, self.tracing.event, ()))
         token = CURRENT.set(self.ask)
-        raised = None
+        raised, answer = None, False
         try:
             with _watching(self._enter):
-                self.tracing.handler(state, event)
+                result = self.tracing.handler(*given)
+                # A handler gives nothing back; a condition gives its answer.
+                answer = self.tracing.event is None and truth(result)
         except NotTraced as reason:
             raise self._placed(reason) from None
         except RecursionError:
@@ -200,6 +221,7 @@ class _Run:
             {name: tuple(changes) for name, changes in self.changes.items()},
             self.breach,
             raised,
+            answer,
         )
 
     def _placed(self, reason: NotTraced) -> NotTraced:

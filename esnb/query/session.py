@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from esnb import duck
 from esnb.errors import DamagedLogError, QueryError
@@ -108,6 +109,13 @@ class Session:
             self._connection(locked=True)
             return self._derived or Path(self._temporary, _KEPT)
 
+    @property
+    def temporary(self) -> Path:
+        """Folder that every locked cursor may read, and that goes when the session is closed."""
+        with self._lock:
+            self._connection(locked=True)
+            return Path(self._temporary, _KEPT)
+
     def events(self, snapshot: Snapshot, **filters: Any) -> duckdb.DuckDBPyRelation:
         """Return events as a relation with the canonical columns, by position.
 
@@ -182,6 +190,40 @@ class Session:
             allowed = macros(cursor) if macros is not None else ()
             gate.check(self._connection(locked=True), text, allowed)
         return adhoc.run(cursor, text, params, timeout=timeout, log_path=self._path)
+
+    def rows(
+        self,
+        snapshot: Snapshot,
+        text: str,
+        params: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        limit: int | None,
+        timeout: float | None = None,
+        prepare: Callable[[duckdb.DuckDBPyConnection], Collection[str]] | None = None,
+    ) -> tuple[pa.Table, bool]:
+        """Ask in SQL, and return the first rows of the answer and whether there are more.
+
+        Parameters
+        ----------
+        limit
+            How many rows; None for all.
+        prepare
+            Makes tables and macros of ours on a cursor, and returns the names of the
+            table functions that the text may use.
+
+        Raises
+        ------
+        QueryError, DamagedLogError
+            As `sql` does.
+        """
+        cursor = self._new_cursor(snapshot, locked=True)
+        allowed = prepare(cursor) if prepare is not None else ()
+        gate.check(self._connection(locked=True), text, allowed)
+        return adhoc.rows(cursor, text, params, limit=limit, timeout=timeout, log_path=self._path)
+
+    def parameters(self, text: str) -> list[str]:
+        """Return the names of the parameters of `text` (see `esnb.query.gate.parameters`)."""
+        return gate.parameters(self._connection(locked=True), text)
 
     def _cursor(self, snapshot: Snapshot, *, locked: bool) -> duckdb.DuckDBPyConnection:
         key = (locked, snapshot.manifest.number, snapshot.next_position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,6 +63,9 @@ class ClassDefinition:
     def name(self) -> str:
         return self.owner.description.category
 
+    def __repr__(self) -> str:
+        return self.owner.__name__
+
     @cached_property
     def plan(self) -> Plan:
         """How the fields are folded."""
@@ -112,6 +116,15 @@ class ClassDefinition:
         if read.recall(key) is None and read.next_position:
             done = compare(self.owner, read)
             read.note(key, {"streams": done.streams, "events": done.events})
+
+    @property
+    def plan_traced(self) -> Plan:
+        """What tracing found, whoever folds the fields."""
+        return replace(self.owner.description.plan, fields=self.plan.fields)
+
+    def rows(self) -> str:
+        """Return the SELECT of the typed rows, with all columns."""
+        return rows_sql(self.owner, {}, unknown=self.unknown, known=self.known)
 
     def fold(self, log: Log) -> Fold:
         """Return the fold, its reading function known to the log's session."""

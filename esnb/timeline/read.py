@@ -10,8 +10,10 @@ from typing import Any, Protocol
 import duckdb
 
 from esnb import instants
-from esnb.errors import TimelineError, shown
+from esnb.errors import QueryError, TimelineError, shown
 from esnb.event import RecordedEvent
+from esnb.query import gate
+from esnb.query.names import quote
 from esnb.timeline.fold import Fold
 from esnb.timeline.moment import as_position, instant_sql
 from esnb.timeline.store import Notes, Store
@@ -26,6 +28,9 @@ class SourceSession(Protocol):
 
     @property
     def derived(self) -> Path: ...
+
+    @property
+    def temporary(self) -> Path: ...
 
     def fresh(self, snapshot: Any = None) -> duckdb.DuckDBPyConnection: ...
 
@@ -115,6 +120,25 @@ class Read:
     def ask_events(self, sql: str) -> duckdb.DuckDBPyRelation:
         """Return a lazy relation of a SELECT over ``events``."""
         return self.session.fresh(self.snapshot).sql(sql)
+
+    def condition(self, text: str, fields: list[str]) -> str:
+        """Return SQL of a condition on the fields of a row ``t``, after a look at it.
+
+        Raises
+        ------
+        QueryError
+            If it is not one condition on the fields.
+        """
+        cursor = self.session.fresh()
+        columns = ", ".join(f"t.{quote(name)}" for name in fields) or "1"
+        rows = f"(SELECT {columns} FROM {self.table.source} AS t LIMIT 0)"  # noqa: S608 (quoted)
+        gate.check(cursor, f"SELECT ({text}\n) FROM states")  # noqa: S608 (looked at, not run)
+        try:
+            cursor.execute(f"SELECT 1 FROM {rows} AS t WHERE ({text}\n)")  # noqa: S608
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise QueryError(f"{shown(text)} is no condition on the fields: {reason}") from None
+        return f"{text}\n"
 
     def check_stream(self, stream: str) -> None:
         """Refuse a `stream` that is not there, naming near ones."""

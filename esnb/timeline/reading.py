@@ -119,6 +119,8 @@ class _Reading:
             branches.append(f"\n                WHEN e.handled IN ({types}) THEN {condition}")
             for name, value in values.items():
                 self.values.setdefault(name, {}).setdefault(value, []).extend(event_types)
+        if not branches:
+            return "e.handled IS NULL"
         return f"CASE{''.join(branches)}\n                ELSE e.handled IS NULL END"
 
     def value(self, column: Column) -> str:

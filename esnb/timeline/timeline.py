@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from html import escape
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import duckdb
 
 from esnb import instants
 from esnb.aggregate import Aggregate
+from esnb.aggregate.condition import condition_sql
+from esnb.aggregate.explain import Explanation, explained
 from esnb.errors import TimelineError, shown
+from esnb.query.names import quote
 from esnb.timeline import blame, counts, cube, diff, pipeline
+from esnb.timeline.breaches import breaches_sql
 from esnb.timeline.build import interval_sql, one_row
+from esnb.timeline.checking import Compared, compare
 from esnb.timeline.classes import ClassDefinition, Unknown
 from esnb.timeline.fold import Fold
 from esnb.timeline.forms import Form, Mode, form
@@ -25,6 +30,10 @@ from esnb.timeline.read import Read, Source
 from esnb.timeline.states import as_of_sql, history_sql
 from esnb.timeline.table import Table
 from esnb.timeline.text import unknown
+from esnb.timeline.when import Periods, when_sql
+
+if TYPE_CHECKING:
+    from esnb.timeline.hypothetical import WhatIf
 
 __all__ = ["Definition", "FieldInfo", "Timeline"]
 
@@ -288,6 +297,139 @@ class Timeline:
         read.check_stream(stream)
         return read.ask(blame.blame_sql(read.table, stream, moment_at))
 
+    def when(self, condition: str | Callable[[Any], Any]) -> Periods:
+        """Return the periods in which a condition on the state held.
+
+        Parameters
+        ----------
+        condition
+            SQL over the fields (``"status = 'pending' and total > 100"``), or, of a class,
+            a function of the aggregate (``lambda o: o.status == "pending"``).
+
+        Returns
+        -------
+        Periods
+            A relation with `Periods.first`.  One row per period, by stream: ``stream``,
+            ``number`` (from 1), ``system_from``, ``system_to`` (NULL while it holds),
+            ``position`` of the event that began it and ``until_position`` of the one that
+            ended it (NULL likewise), ``events`` in it, and ``revision``, ``event_id``,
+            ``event_type``, ``actor``, ``occurred_on`` of the event that began it.
+
+        Raises
+        ------
+        QueryError
+            If the SQL is not one condition on the fields.
+        AggregateError
+            If the function cannot be made SQL.
+        """
+        read = self._read()
+        if isinstance(condition, str):
+            sql = read.condition(condition, [field.name for field in read.fold.fields])
+        elif isinstance(self._definition, ClassDefinition):
+            owner, plan = self._definition.owner, self._definition.plan
+            sql = condition_sql(owner, plan, condition, lambda name: f"t.{quote(name)}")
+        else:
+            raise TimelineError("a function needs a class; say the condition in SQL")
+        return Periods(read.ask, when_sql(read.table, sql))
+
+    def what_if(
+        self,
+        *,
+        drop: Any = None,
+        insert: Iterable[Any] = (),
+        replace: Mapping[Any, Any] | None = None,
+        using: type[Aggregate] | None = None,
+    ) -> WhatIf:
+        """Return the timeline of another history: without some events, with others.
+
+        Parameters
+        ----------
+        drop
+            Events that did not happen: a condition in SQL over the columns of ``events``
+            (``"event_type = 'PaymentFailed'"``), or positions, event ids or recorded
+            events.
+        insert
+            Events that happened as well: ``(stream, event)`` or ``(stream, event, at)``,
+            `at` being the moment after which it was recorded; when it occurred, by default.
+        replace
+            Events that were different, by position, event id or recorded event: a mapping
+            of the payload keys that had another value, or a whole event.
+        using
+            Another class of aggregates that folds the history.
+
+        Returns
+        -------
+        WhatIf
+            A timeline.  ``.diff(t)`` shows the consequences, ``.divergence()`` the first
+            event of each aggregate after which the two differ.
+
+        Raises
+        ------
+        TimelineError
+            If an event that is named is not there, or nothing is to be different.
+        """
+        from esnb.timeline.altered import altered
+        from esnb.timeline.hypothetical import WhatIf
+
+        given = list(insert)
+        if drop is None and not given and not replace and using is None:
+            raise TimelineError("what if what? Say drop=, insert=, replace= or using=")
+        read = self._read()
+        history = altered(self._source, read, drop=drop, insert=given, replace=replace)
+        definition = self._definition if using is None else ClassDefinition(using)
+        return WhatIf(self, read, history, definition, same=using is None)
+
+    def breaches(self) -> duckdb.DuckDBPyRelation:
+        """Return the events that a guard in a handler turned away, with the state before.
+
+        An event is turned away where a handler's condition on the state leads to a way
+        through it that changes nothing, or says ``self.breach("the rule")``.  Of a handler
+        that only Python can run, it is any event that changed nothing.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            By position: ``stream``, ``revision``, ``position``, ``event_id``,
+            ``event_type``, ``actor``, ``occurred_on``, ``recorded_on``, ``rule``, and the
+            fields as they were before the event.
+
+        Raises
+        ------
+        TimelineError
+            If the timeline is not of a class.
+        """
+        definition = self._definition_of("breaches")
+        read = self._read()
+        layout = definition.owner.description.layout
+        plan = definition.plan_traced
+        return read.ask_events(breaches_sql(read.table, plan, layout, definition.rows()))
+
+    def check(self, sample: int = 1000) -> Compared:
+        """Fold whole streams with Python and compare every state with that of the timeline.
+
+        A smaller sample is compared when a timeline of a class is first built.
+
+        Parameters
+        ----------
+        sample
+            How many streams; those with the most events are among them.
+
+        Raises
+        ------
+        TimelineError
+            Naming stream, event and field where the two differ, or if the timeline is not
+            of a class.
+        """
+        return compare(self._definition_of("check").owner, self._read(), sample=sample)
+
+    def explain(self) -> Explanation:
+        """Tell for each field how it is folded in this log, and why not faster."""
+        definition = self._definition_of("explain")
+        self._read()
+        description = definition.owner.description
+        settled = self._definition_of("explain").plan
+        return explained(definition.owner.__name__, settled, description.layout)
+
     def counts(
         self,
         by: str,
@@ -439,6 +581,13 @@ class Timeline:
         kinds = {field.name: field.type for field in read.fold.fields}
         table, part = read.store.cube(read.session.fresh(), table, by)
         return None if part is None else cube.cube_sql(table.folder, part, kinds.get(by, "VARCHAR"))
+
+    def _definition_of(self, question: str) -> ClassDefinition:
+        if not isinstance(self._definition, ClassDefinition):
+            raise TimelineError(
+                f"{question}() needs an aggregate class; log.timeline(Order), not of a category"
+            )
+        return self._definition
 
     @staticmethod
     def _check_counted(read: Read, by: str) -> None:

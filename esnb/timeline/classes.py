@@ -16,8 +16,9 @@ from esnb.errors import TimelineError, shown
 from esnb.timeline.checking import compare
 from esnb.timeline.fold import Field, Fold, Kind, Side
 from esnb.timeline.native import Native
+from esnb.timeline.odd import Failures, register
 from esnb.timeline.payloads import Log
-from esnb.timeline.reading import Failures, register, rows_sql
+from esnb.timeline.reading import rows_sql
 from esnb.timeline.sides import NeedsPython, Running, States, Steps
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from esnb.aggregate.reach import changed
 from esnb.aggregate.root import Aggregate, column_value, handler_error
 from esnb.errors import AggregateError, EsnbError
 from esnb.instants import from_micros
-from esnb.timeline.sides import arrow_type
+from esnb.timeline.arrowtypes import arrow_type
 
 __all__ = ["Native"]
 

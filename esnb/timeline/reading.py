@@ -11,26 +11,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-import duckdb
-import pyarrow as pa
-from duckdb.func import FunctionNullHandling, PythonUDFType
 from pydantic_core import PydanticUndefined
 
-from esnb import jsontext
 from esnb.aggregate.event import Event
-from esnb.aggregate.kinds import Kind, to_column
+from esnb.aggregate.kinds import Kind
 from esnb.aggregate.layout import Column, Layout, paths_of
-from esnb.aggregate.render import PYTHON_NEEDED, constant
-from esnb.aggregate.root import Aggregate, Description, unknown_event
-from esnb.errors import EsnbError, EventError, SchemaError
+from esnb.aggregate.render import constant
+from esnb.aggregate.root import Aggregate, Description
 from esnb.sqltext import literal
 from esnb.timeline.fold import CARRIED
+from esnb.timeline.odd import columns_of, function_name
 
-__all__ = ["Failures", "register", "rows_sql"]
+__all__ = ["rows_sql"]
 
 _NUMBERS = "('UBIGINT', 'BIGINT')"
 # Digits of which a double may not hold all: 16 and more, or an exponent.
@@ -42,13 +37,6 @@ _INSTANT = (
     r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
 )
 Path = tuple[str, ...]
-
-
-class Failures:
-    """What the reading function raised: DuckDB passes on only the text of it."""
-
-    def __init__(self) -> None:
-        self.last: EsnbError | None = None
 
 
 class _Shapes:
@@ -149,11 +137,6 @@ class _Reading:
 
     def _only(self, types: Iterable[str]) -> bool:
         return set(types) >= set(self.description.handlers)
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The columns of the layout; there is always one, since a STRUCT cannot be empty."""
-        return self.layout.columns or (Column("d_", "BOOLEAN"),)
 
     def plain(self, event: type[Event]) -> tuple[str, dict[str, str]] | None:
         """Return when SQL may read a payload of `event`, and SQL of each column."""
@@ -282,9 +265,10 @@ def rows_sql(
             f"({checked}) AND CASE WHEN {failed}NOT ({inside})"
             f" THEN {call} IS NOT NULL ELSE true END"
         )
-    columns = "".join(f",\n        {reading.value(c)} AS {c.name}" for c in reading.columns)
+    columns = columns_of(description)
+    values = "".join(f",\n        {reading.value(c)} AS {c.name}" for c in columns)
     others = ("plain", "correlation_id", "causation_id", "schema_version", "data")
-    names = [*others, *(column.name for column in reading.columns)]
+    names = [*others, *(column.name for column in columns)]
     if read is not None:
         words = set(re.findall(r"\be\.(\w+)", read))
         names = [name for name in names if name in words]
@@ -303,7 +287,7 @@ def rows_sql(
     return f"""
 SELECT {carried}, e.ended, e.handled{kept}{more}
 FROM (
-    SELECT e.*{columns}
+    SELECT e.*{values}
     FROM (
         SELECT e.*, CASE WHEN NOT e.plain THEN {call} END AS odd
         FROM (
@@ -345,122 +329,6 @@ def _of(description: Description) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(literal, sorted(names)))
-
-
-def function_name(description: Description) -> str:
-    """Return the name of the SQL function that reads odd payloads of a class."""
-    return f"_esnb_read_{description.fingerprint[:24]}"
-
-
-# DuckDB itself keeps no hold of a function beyond the cursor on which it was made.
-_FUNCTIONS: dict[str, tuple[Any, Failures]] = {}
-
-
-def register(cursor: duckdb.DuckDBPyConnection, owner: type[Aggregate]) -> Failures:
-    """Make the reading function of a class known to the DuckDB behind `cursor`, once.
-
-    Returns
-    -------
-    Failures
-        Where it leaves what it raises.
-    """
-    description = owner.description
-    name = function_name(description)
-    read, failures = _FUNCTIONS.setdefault(name, _reading_function(owner))
-    known = cursor.execute(
-        "SELECT 1 FROM duckdb_functions() WHERE function_name = ?", [name]
-    ).fetchone()
-    if known is None:
-        columns = _Reading(description).columns
-        cursor.create_function(
-            name,
-            read,
-            ["VARCHAR", "INTEGER", "VARCHAR", "BIGINT", "VARCHAR"],
-            duckdb.struct_type({column.name: column.type for column in columns}),
-            type=PythonUDFType.ARROW,
-            null_handling=FunctionNullHandling.SPECIAL,
-        )
-    return failures
-
-
-def _reading_function(owner: type[Aggregate]) -> tuple[Any, Failures]:
-    failures = Failures()
-    columns = _Reading(owner.description).columns
-    kinds = pa.struct([(column.name, _arrow(column.type)) for column in columns])
-
-    def read(event_types: Any, versions: Any, data: Any, positions: Any, streams: Any) -> pa.Array:
-        rows = []
-        for row in zip(
-            *(part.to_pylist() for part in (event_types, versions, data, positions, streams)),
-            strict=True,
-        ):
-            try:
-                rows.append(read_odd(owner, *row))
-            except EsnbError as error:
-                failures.last = error
-                raise
-        return pa.array(rows, kinds)
-
-    return read, failures
-
-
-def read_odd(
-    owner: type[Aggregate], event_type: str, version: int, data: str, position: int, stream: str
-) -> dict[str, Any]:
-    """Return the columns of one event, read by its class.
-
-    Raises
-    ------
-    SchemaError, EventError
-        Naming the event.
-    """
-    description = owner.description
-    where = f" (event {event_type} at position {position} of {stream!r})"
-    if event_type not in description.handlers:
-        raise SchemaError(unknown_event(owner, event_type, None) + where)
-    event = description.handlers[event_type][0]
-    try:
-        read = event.from_payload(jsontext.parse_object(data), version=version)
-    except EventError as error:
-        raise EventError(error.field, error.reason + where) from error
-    except SchemaError as error:
-        raise SchemaError(str(error) + where) from error
-    found: dict[str, Any] = {}
-    kinds = dict(paths_of(event))
-    for path, column in description.layout.of(event).items():
-        value: Any = read
-        for key in path:
-            value = getattr(value, key)
-        try:
-            found[column.name] = _fitting(to_column(kinds[path], value), column)
-        except TypeError as error:
-            raise EventError(".".join(path), f"{error}{where}") from error
-    return found
-
-
-def _fitting(value: Any, column: Column) -> Any:
-    if isinstance(value, Decimal):
-        digits = value.as_tuple()
-        exponent = digits.exponent
-        if not isinstance(exponent, int) or exponent < -6 or value.adjusted() > 11:
-            raise EventError(column.name, f"{PYTHON_NEEDED}: {value} has too many digits")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise EventError(column.name, f"{PYTHON_NEEDED}: {value} is past 64 bits")
-    return value
-
-
-def _arrow(kind: str) -> pa.DataType:
-    if kind.startswith("DECIMAL"):
-        width, scale = kind[8:-1].split(",")
-        return pa.decimal128(int(width), int(scale))
-    return {
-        "VARCHAR": pa.string(),
-        "BIGINT": pa.int64(),
-        "DOUBLE": pa.float64(),
-        "BOOLEAN": pa.bool_(),
-        "TIMESTAMPTZ": pa.timestamp("us", "UTC"),
-        "DATE": pa.date32(),
-    }[kind]
 
 
 _BASE_CONFIG = dict(Event.model_config)

@@ -19,9 +19,10 @@ from esnb.aggregate.layout import Layout
 from esnb.aggregate.plan import FieldPlan
 from esnb.aggregate.render import PYTHON_NEEDED
 from esnb.errors import TimelineError
+from esnb.timeline.arrowtypes import arrow_type
 from esnb.timeline.ranks import Bools, Ints, Runs, fill, runs_of
 
-__all__ = ["NeedsPython", "Running", "States", "Steps", "arrow_type", "gathered"]
+__all__ = ["NeedsPython", "Running", "States", "Steps"]
 
 
 class NeedsPython(TimelineError):
@@ -72,11 +73,6 @@ class Gathered:
             )
 
 
-def gathered(batches: Iterable[Any]) -> Gathered:
-    """Return all batches of one run together."""
-    return Gathered(batches)
-
-
 def _begins(streams: Any) -> Bools:
     if len(streams) == 0:
         return np.zeros(0, bool)
@@ -104,7 +100,7 @@ class States:
 
     def run(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Yield the columns (see `esnb.timeline.fold.Side.run`)."""
-        all_of = gathered(batches)
+        all_of = Gathered(batches)
         if all_of.empty:
             return
         moves = np.array(self.rules.moves, np.int64)
@@ -177,7 +173,7 @@ class Running:
 
     def run(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Yield the columns (see `esnb.timeline.fold.Side.run`)."""
-        all_of = gathered(batches)
+        all_of = Gathered(batches)
         if all_of.empty:
             return
         said = all_of.column(self.name)
@@ -287,7 +283,7 @@ class Steps:
 
     def run(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Yield the columns (see `esnb.timeline.fold.Side.run`)."""
-        all_of = gathered(batches)
+        all_of = Gathered(batches)
         if all_of.empty:
             return
         steps = all_of.column(self.name)
@@ -360,33 +356,3 @@ _STEPS: dict[str, Any] = {
     "pop_item": lambda value, step: value.pop(),
     "append": lambda value, step: value.append(step["k"]),
 }
-
-
-def arrow_type(sql: str) -> pa.DataType:
-    """Return the Arrow type of a DuckDB type that a field of a class has."""
-    if sql.endswith("[]"):
-        return pa.list_(arrow_type(sql[:-2]))
-    if sql.startswith("MAP("):
-        key, _, item = sql[4:-1].partition(", ") if "DECIMAL" not in sql else _split(sql[4:-1])
-        return pa.map_(arrow_type(key), arrow_type(item))
-    if sql.startswith("DECIMAL"):
-        width, scale = sql[8:-1].split(",")
-        return pa.decimal128(int(width), int(scale))
-    return {
-        "VARCHAR": pa.string(),
-        "BIGINT": pa.int64(),
-        "DOUBLE": pa.float64(),
-        "BOOLEAN": pa.bool_(),
-        "TIMESTAMPTZ": pa.timestamp("us", "UTC"),
-        "DATE": pa.date32(),
-    }[sql]
-
-
-def _split(inside: str) -> tuple[str, str, str]:
-    """Split ``K, V`` at the comma that is not within parentheses."""
-    depth = 0
-    for place, letter in enumerate(inside):
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            return inside[:place], ",", inside[place + 1 :].strip()
-    raise ValueError(inside)

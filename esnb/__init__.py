@@ -43,6 +43,7 @@ from esnb.eventlog import EventLog
 from esnb.log import ANY, EXISTS, NO_STREAM, Append, EventQuery
 from esnb.source import constant, import_events
 from esnb.timeline import Timeline
+from esnb.timeline.sketch import sketch
 from esnb.write import Repository
 
 __all__ = [
@@ -85,4 +86,5 @@ __all__ = [
     "open",
     "read",
     "restore",
+    "sketch",
 ]

@@ -19,18 +19,23 @@ from esnb.errors import TimelineError, shown
 from esnb.timeline.text import literal, literals, pointer, unknown
 
 __all__ = [
+    "NULL",
     "OWN_COLUMNS",
     "Facts",
     "Payload",
+    "any_value",
     "bits_of",
     "check_types",
     "chosen_of",
     "declared_type",
     "doubtful_of",
     "look",
+    "look_closer",
     "mark_inexact",
+    "only_text",
     "payloads",
     "quoted_sql",
+    "type_of",
 ]
 
 # Names that the tables of a timeline use themselves.
@@ -125,9 +130,11 @@ _BEYOND_64 = 1 << 7  # an integer past BIGINT
 _BEYOND_53 = 1 << 8  # an integer past the exact ones of a double
 _INEXACT = 1 << 9  # a number with a fraction that no double holds
 _KINDS = _TEXT | _BOOLEAN | _WHOLE | _FRACTION | _ARRAY | _OBJECT
+NULL = _NULL
 
 
-def _type(seen: int) -> str:
+def type_of(seen: int) -> str:
+    """Return the narrowest DuckDB type that holds all values that were seen."""
     kinds = seen & _KINDS
     if kinds in (0, _TEXT):
         return "VARCHAR"
@@ -140,8 +147,18 @@ def _type(seen: int) -> str:
     return "JSON"
 
 
+def only_text(seen: int) -> bool:
+    """Tell whether all values were texts, or null."""
+    return seen & _KINDS == _TEXT
+
+
+def any_value(seen: int) -> bool:
+    """Tell whether a value other than null was seen."""
+    return bool(seen & _KINDS)
+
+
 def _nested(seen: int) -> bool:
-    fraction = seen & _FRACTION and _type(seen) != "DOUBLE"
+    fraction = seen & _FRACTION and type_of(seen) != "DOUBLE"
     return bool(seen & (_OBJECT | _INEXACT) or fraction)
 
 
@@ -201,17 +218,7 @@ def look(
     if wanted:
         for key, bits in zip(wanted, _bits(cursor, new, wanted, under), strict=True):
             seen[key] = seen.get(key, 0) | bits
-        doubtful = doubtful_of(seen, wanted)
-        if doubtful:
-            paths = literals(under + pointer(key) for key in doubtful)
-            each = (
-                f"SELECT unnest(range({len(doubtful)})) AS i,"  # noqa: S608 (pointers are constants)
-                f" unnest(json_type(q.data, {paths})) AS kind,"
-                f" unnest(json_extract_string(q.data, {paths})) AS value,"
-                f" unnest(json_extract_string(q.text, {paths})) AS written"
-                f" FROM ({quoted_sql(new)}) AS q"
-            )
-            mark_inexact(cursor, each, doubtful, seen)
+        look_closer(cursor, new, wanted, seen, under)
     return Facts(next_position, keys, seen)
 
 
@@ -226,6 +233,28 @@ def chosen_of(
             "Name the ones you need: fields=[…]"
         )
     return chosen
+
+
+def look_closer(
+    cursor: duckdb.DuckDBPyConnection,
+    selected: str,
+    keys: Iterable[str],
+    seen: dict[str, int],
+    under: str = "",
+) -> None:
+    """Mark those of `keys` in `seen` with a number that a double does not hold."""
+    doubtful = doubtful_of(seen, keys)
+    if not doubtful:
+        return
+    paths = literals(under + pointer(key) for key in doubtful)
+    each = (
+        f"SELECT unnest(range({len(doubtful)})) AS i,"  # noqa: S608 (pointers are constants)
+        f" unnest(json_type(q.data, {paths})) AS kind,"
+        f" unnest(json_extract_string(q.data, {paths})) AS value,"
+        f" unnest(json_extract_string(q.text, {paths})) AS written"
+        f" FROM ({quoted_sql(selected)}) AS q"
+    )
+    mark_inexact(cursor, each, doubtful, seen)
 
 
 def doubtful_of(seen: Mapping[str, int], keys: Iterable[str]) -> list[str]:
@@ -266,7 +295,7 @@ def payloads(
     result = []
     for key, name in zip(keys, _names(keys), strict=True):
         seen = facts.seen.get(key, 0)
-        own, given = _type(seen), (fields or {}).get(key)
+        own, given = type_of(seen), (fields or {}).get(key)
         result.append(
             Payload(
                 name=name,

@@ -22,6 +22,7 @@ class Event:
     recorded_on: datetime
     actor: str | None
     data: str
+    schema_version: int = 1
 
     @property
     def event_id(self) -> str:

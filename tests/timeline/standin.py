@@ -51,6 +51,7 @@ class MemoryLog:
             recorded_on=recorded,
             actor=fields.pop("actor", None),
             data=data,
+            schema_version=fields.pop("schema_version", 1),
         )
         self.written.append(event)
         return event
@@ -79,7 +80,7 @@ def as_arrow(events: list[Event]) -> pa.Table:
                 "category": event.category,
                 "revision": event.revision,
                 "event_type": event.event_type,
-                "schema_version": 1,
+                "schema_version": event.schema_version,
                 "occurred_on": event.occurred_on,
                 "recorded_on": event.recorded_on,
                 "actor": event.actor,

@@ -160,6 +160,11 @@ class Log:
         return self._identity.zone
 
     @property
+    def closed(self) -> bool:
+        """Whether the log was closed, and answers no more."""
+        return self._closed
+
+    @property
     def next_position(self) -> int:
         """Position of the next event, which is the number of events."""
         return self.snapshot().next_position

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from esnb.duck import interruptible
 from esnb.errors import QueryError
 from esnb.query.redact import redact
 
-__all__ = ["run"]
+__all__ = ["rows", "run"]
+
+_BATCH = 10_000
 
 
 def run(
@@ -47,12 +51,57 @@ def run(
     raise QueryError(f"DuckDB cannot run this: {told}")
 
 
-def _within(
-    timeout: float, cursor: duckdb.DuckDBPyConnection, text: str, values: Any
-) -> duckdb.DuckDBPyRelation:
+def rows(
+    cursor: duckdb.DuckDBPyConnection,
+    text: str,
+    params: Sequence[Any] | Mapping[str, Any] | None,
+    *,
+    limit: int | None,
+    timeout: float | None,
+    log_path: Path,
+) -> tuple[pa.Table, bool]:
+    """Run SQL that has passed the gate, and return its first rows and whether there are more.
+
+    Raises
+    ------
+    QueryError
+        As `run` does; with a caret below the place in the text where DuckDB tells it.
+    """
+    values = params if params is not None and len(params) else None
+    try:
+        with interruptible(), _stopped(cursor, timeout) as late:
+            reader = cursor.execute(text, values).to_arrow_reader(_BATCH)
+            batches, count = [], 0
+            for batch in reader:
+                batches.append(batch)
+                count += batch.num_rows
+                if limit is not None and count > limit:
+                    break
+            table = pa.Table.from_batches(batches, reader.schema)
+            return (table, False) if limit is None else (table.slice(0, limit), count > limit)
+    except (duckdb.Error, RuntimeError, OSError, pa.ArrowException) as error:
+        told = redact(str(error)).replace(str(log_path), "<log>")
+    if late.is_set():
+        raise _took_too_long(timeout)
+    raise QueryError(f"DuckDB cannot run this: {told}")
+
+
+def _took_too_long(timeout: float | None) -> QueryError:
+    return QueryError(
+        f"the query took longer than {timeout:g} s and was stopped; "
+        "ask for less, or raise the timeout"
+    )
+
+
+@contextmanager
+def _stopped(cursor: duckdb.DuckDBPyConnection, timeout: float | None) -> Iterator[threading.Event]:
+    """Interrupt `cursor` when the block takes longer than `timeout`; the event tells so."""
+    late = threading.Event()
+    if timeout is None:
+        yield late
+        return
     if not timeout > 0:
         raise QueryError(f"timeout={timeout!r}: give seconds above 0, or None for no limit")
-    late = threading.Event()
 
     def stop() -> None:
         late.set()
@@ -62,17 +111,22 @@ def _within(
     timer.daemon = True
     timer.start()
     try:
-        rows = cursor.execute(text, values).to_arrow_table()
-    except duckdb.InterruptException:
-        if not late.is_set():
-            raise
-        rows = None
+        yield late
     finally:
         timer.cancel()
         timer.join()
+
+
+def _within(
+    timeout: float, cursor: duckdb.DuckDBPyConnection, text: str, values: Any
+) -> duckdb.DuckDBPyRelation:
+    with _stopped(cursor, timeout) as late:
+        try:
+            rows = cursor.execute(text, values).to_arrow_table()
+        except duckdb.InterruptException:
+            if not late.is_set():
+                raise
+            rows = None
     if rows is None:
-        raise QueryError(
-            f"the query took longer than {timeout:g} s and was stopped; "
-            "ask for less, or raise the timeout"
-        )
+        raise _took_too_long(timeout)
     return cursor.from_arrow(rows)

@@ -18,9 +18,10 @@ import orjson
 from esnb.errors import QueryError, shown
 from esnb.query.redact import redact
 
-__all__ = ["check"]
+__all__ = ["check", "parameters"]
 
 _MAX_TEXT = 1024 * 1024
+_MAX_LINE = 400
 _SERIALIZE = "select json_serialize_sql($1::varchar, skip_null:=true, skip_empty:=true)"
 _TOO_DEEP = "the SQL is nested too deeply; simplify it (a long list belongs into IN (...))"
 _UNSAFE = "pass unsafe=True if you mean to run it without the gate"
@@ -93,6 +94,29 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str, allow: Collection[str
             raise QueryError(f"the function {shown(name)} is not allowed here; {_UNSAFE}")
 
 
+def parameters(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
+    """Return the names of the parameters in `sql` (``$name``), each once, as they are spelled.
+
+    A ``?`` is called by its number.
+
+    Raises
+    ------
+    QueryError
+        If `sql` is not one SELECT.
+    """
+    names: list[str] = []
+    rest = [_parse(connection, sql)]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, list):
+            rest.extend(item)
+        elif isinstance(item, dict):
+            rest.extend(item.values())
+            if item.get("class") == "PARAMETER":
+                names.append(item["identifier"])
+    return sorted(set(names))
+
+
 def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     """Return the tree of the one statement in `sql`, as DuckDB parses it."""
     if not isinstance(sql, str):
@@ -110,7 +134,8 @@ def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
         if found["error_message"].startswith("Max expression depth"):
             raise QueryError(_TOO_DEEP)
         if found.get("error_type") == "parser":
-            raise QueryError(f"DuckDB cannot parse the SQL: {redact(found['error_message'])}")
+            told = found["error_message"] + _pointed(sql, found.get("position"))
+            raise QueryError(f"DuckDB cannot parse the SQL: {redact(told)}")
         raise QueryError(
             "only a SELECT may run here (a PIVOT needs its values: ON column IN ('a', 'b')); "
             + _UNSAFE
@@ -119,6 +144,18 @@ def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
     if len(statements) != 1:
         raise QueryError(f"one statement at a time, please; this text holds {len(statements)}")
     return statements[0]
+
+
+def _pointed(sql: str, position: str | None) -> str:
+    """Return the line of `sql` in which a byte stands, and a caret below it."""
+    if position is None or not position.isdigit():
+        return ""
+    before = sql.encode()[: int(position)].decode(errors="ignore")
+    number = before.count("\n") + 1
+    line = sql.split("\n")[number - 1][:_MAX_LINE]
+    start = f"LINE {number}: "
+    column = min(len(before) - before.rfind("\n") - 1, len(line))
+    return f"\n\n{start}{line}\n{' ' * (len(start) + column)}^"
 
 
 def _walk(tree: Any) -> Iterator[tuple[str, str]]:

@@ -22,8 +22,8 @@ LAYERS = [
     {"write"},
     {"source"},
     {"chart"},
-    {"eventlog"},
-    {"_face"},
+    {"ask", "eventlog"},
+    {"_face", "magic"},
     {"__init__"},
     {"cli"},
 ]
@@ -53,8 +53,10 @@ THIRD_PARTY = {
     "write": {"pydantic"},
     "source": {"duckdb", "numpy", "orjson", "pandas", "polars", "pyarrow", "tqdm"},
     "chart": {"altair", "duckdb", "pyarrow", "vl_convert"},
-    "eventlog": {"duckdb", "pyarrow"},
+    "ask": {"duckdb", "pandas", "pyarrow"},
+    "eventlog": {"duckdb", "pandas", "pyarrow"},
     "_face": set(),
+    "magic": {"pandas"},
     "__init__": set(),
     "cli": {"duckdb", "orjson", "pyarrow", "tqdm"},
 }

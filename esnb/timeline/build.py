@@ -30,6 +30,8 @@ from esnb.timeline.text import literal
 __all__ = ["built", "extended", "interval_sql", "one_row", "reading"]
 
 _RANGE = 1_000_000
+# And of about as many bytes of payloads.
+_RANGE_BYTES = 500_000_000
 _SAMPLES = 200
 # As many small files of a kind become one.
 _MERGED = 16
@@ -171,7 +173,12 @@ class _Work:
             self.cursor,
             f"SELECT count(*) FROM {rows} AS e WHERE {where}",  # noqa: S608 (our own text)
         )
-        number = -(-count // _RANGE)
+        (size,) = one_row(
+            self.cursor,
+            f"SELECT coalesce(avg(strlen(e.data)), 0) FROM events AS e WHERE {where}"  # noqa: S608
+            " AND hash(e.position) % 61 = 0",
+        )
+        number = max(-(-count // _RANGE), int(count * size // _RANGE_BYTES))
         if number <= 1:
             return [where] if count or self.before is None else []
         rate = max(1, count // (number * _SAMPLES))
@@ -232,6 +239,7 @@ class _Work:
                 " WHERE t.next_position IS NOT NULL ORDER BY t.system_from, t.stream, t.position",
                 self.folder,
                 "closed",
+                fold=self.fold,
                 level=self._level,
             )
         )
@@ -246,6 +254,7 @@ class _Work:
             " WHERE t.next_position IS NULL ORDER BY t.system_from, t.stream) AS t",
             self.folder,
             "open",
+            fold=self.fold,
             level=self._level,
             packed=False,
         )
@@ -278,6 +287,7 @@ def _merged(cursor: duckdb.DuckDBPyConnection, table: Table) -> State:
                 " ORDER BY t.system_from, t.stream, t.position",
                 folder,
                 "closed",
+                fold=table.fold,
                 level=min(level + 1, 8),
             )
             kept = tuple(part for part in state.closed if part not in small)
@@ -288,18 +298,19 @@ def _merged(cursor: duckdb.DuckDBPyConnection, table: Table) -> State:
     many_gone = gone > max(rows // 8, _MANY_GONE)
     if len(small) >= _MERGED or many_gone:
         # Large files are written anew only when enough of their rows are gone.
-        state = _without_gone(cursor, folder, state, small, rewrite_large=many_gone)
+        state = _without_gone(cursor, replace(table, state=state), small, rewrite_large=many_gone)
     return state
 
 
 def _without_gone(
     cursor: duckdb.DuckDBPyConnection,
-    folder: Path,
-    state: State,
+    table: Table,
     small: tuple[Part, ...],
     *,
     rewrite_large: bool,
 ) -> State:
+    state, folder, fold = table.state, table.folder, table.fold
+
     def standing(parts: tuple[Part, ...]) -> str:
         rows = read_sql(folder, parts)
         if state.gone is None:
@@ -311,7 +322,9 @@ def _without_gone(
     order = " ORDER BY t.system_from, t.stream"
     level = 9 if sum(part.rows for part in small) > _LARGE else 0
     made = [
-        write_part(cursor, standing(parts) + order, folder, "open", level=level, packed=False)
+        write_part(
+            cursor, standing(parts) + order, folder, "open", fold=fold, level=level, packed=False
+        )
         for parts in ((small,) if small else ())
     ]
     if not rewrite_large:
@@ -326,7 +339,9 @@ def _without_gone(
             state, open=(*large, *made), gone=gone if gone is not None and gone.rows else None
         )
     anew = [
-        write_part(cursor, standing((part,)) + order, folder, "open", level=9, packed=False)
+        write_part(
+            cursor, standing((part,)) + order, folder, "open", fold=fold, level=9, packed=False
+        )
         for part in large
     ]
     return replace(state, open=(*anew, *made), gone=None)

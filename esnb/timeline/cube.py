@@ -26,7 +26,7 @@ _HOUR = 3_600_000_000
 
 def cube_sql(folder: Path, part: Part, kind: str) -> str:
     """Return SQL of a table ``hour`` (since 1970), ``kind``, ``delta``, ``stood``."""
-    value = restored(kind, "c.kind")
+    value = "CAST(c.kind AS JSON)" if kind.upper() == "JSON" else restored(kind, "c.kind")
     rows = read_sql(folder, (part,))
     return f"(SELECT c.hour, {value} AS kind, c.delta, c.stood FROM {rows} AS c)"  # noqa: S608
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 
 from esnb.log import files
 from esnb.query.names import literal
+from esnb.timeline.fold import Fold
 from esnb.timeline.state import Part
 
 __all__ = ["read_sql", "restored", "stored", "write_part"]
@@ -24,17 +27,23 @@ _DISTINCT = {
     "stream", "position", "event_id", "occurred_on", "recorded_on", "system_from", "system_to",
     "next_position", "slot",
 }  # fmt: skip
-_AS_THEY_ARE = {"VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE", "DATE", "INTEGER", "TIMESTAMPTZ"}
+_AS_THEY_ARE = {
+    "varchar", "boolean", "tinyint", "smallint", "integer", "bigint", "double", "decimal", "date",
+    "timestamp with time zone",
+}  # fmt: skip
 
 
 def stored(kind: str, value: str) -> str:
     """Return SQL of what stands in a file for a `value` of type `kind`."""
-    return value if _same(kind) else f"CAST({value} AS VARCHAR)"
+    return value if _plain(_parsed(kind)) else f"CAST({value} AS VARCHAR)"
 
 
 def restored(kind: str, value: str) -> str:
     """Return SQL of the value for which `value` stands in a file."""
-    return value if _same(kind) else f"CAST({value} AS {kind})"
+    parsed = _parsed(kind)
+    # Written as what it is, JSON needs no reading to be JSON again; within others it is text.
+    same = str(parsed) == "JSON" or (_plain(parsed) and "JSON" not in str(parsed))
+    return value if same else f"CAST({value} AS {kind})"
 
 
 def read_sql(folder: Path, parts: tuple[Part, ...]) -> str:
@@ -49,17 +58,20 @@ def write_part(
     folder: Path,
     kind: str,
     *,
+    fold: Fold | None = None,
     level: int = 0,
     packed: bool = True,
 ) -> Part:
     """Write the rows of a SELECT as one file of a store; its name tells its `kind`.
 
-    Rows with a ``stream`` get a Bloom filter on it.  Files that are not `packed` are twice as
-    large and read in two thirds of the time.
+    Columns ``f0``, ``f1``… are the fields of `fold`.  Rows with a ``stream`` get a Bloom filter
+    on it.  Files that are not `packed` are twice as large and read in two thirds of the time.
     """
     reader = cursor.execute(sql).to_arrow_reader(_GROUP_ROWS)
     names = reader.schema.names
     of_streams = "stream" in names
+    fields = enumerate(fold.fields if fold is not None else ())
+    texts = {f"f{i}" for i, field in fields if field.type.upper() == "JSON"}
     spans: dict[str, list[Any]] = {"stream": [], "system_from": []}
     rows = 0
     unfinished = files.temporary(folder)
@@ -69,7 +81,7 @@ def write_part(
             pa.OSFile(str(unfinished), "wb") as file,
             pq.ParquetWriter(
                 file,
-                reader.schema,
+                _as_json(pa.RecordBatch.from_pylist([], reader.schema), texts).schema,
                 compression={
                     name: ("zstd" if name == "event_id" else "snappy") if packed else "none"
                     for name in _leaves(reader)
@@ -81,7 +93,8 @@ def write_part(
                 store_schema=False,
             ) as writer,
         ):
-            for batch in reader:
+            for plain in reader:
+                batch = _as_json(plain, texts)
                 rows += batch.num_rows
                 for name, found in spans.items() if batch.num_rows and of_streams else ():
                     values = batch.column(name)
@@ -100,10 +113,25 @@ def write_part(
     return Part(name, rows, size, sha256, streams, known, level)
 
 
-def _same(kind: str) -> bool:
-    """Tell whether a type comes back from Parquet as it went there."""
-    plain = kind.upper().rstrip("[]")
-    return plain in _AS_THEY_ARE or plain.startswith("DECIMAL")
+@lru_cache(maxsize=1024)
+def _parsed(kind: str) -> Any:
+    return duckdb.sqltype(kind)
+
+
+def _plain(kind: Any) -> bool:
+    """Tell whether Parquet has such values, JSON being text."""
+    if kind.id in ("list", "map", "struct"):
+        return all(_plain(child) for _, child in kind.children)
+    return kind.id in _AS_THEY_ARE
+
+
+def _as_json(batch: Any, names: Collection[str]) -> Any:
+    """Return a batch whose columns `names`, JSON texts, are known to Parquet as JSON."""
+    for number, name in enumerate(batch.schema.names):
+        if name in names:
+            values = pa.ExtensionArray.from_storage(pa.json_(pa.string()), batch.column(number))
+            batch = batch.set_column(number, name, values)
+    return batch
 
 
 def _leaves(reader: Any) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -360,6 +360,71 @@ def test_sums_are_exact_or_refused() -> None:
 
     with pytest.raises(TimelineError, match="does not fit"):
         Timeline(log, Total()).as_of(1)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A definition with a field of one type, whose value is the same in every row."""
+
+    kind: str
+    value: str
+    name: str = "order"
+
+    def settled(self, read: object) -> Typed:
+        return self
+
+    def fold(self, log: Any) -> Fold:
+        value = f"CAST({self.value} AS {self.kind})"
+        rows = f"SELECT {MINE}, false AS ended, {value} AS x FROM events AS e"
+        return Fold(
+            rows, (Field("x", "x", self.kind, "e.x"), Field("w", "w", self.kind, "e.x", "whole"))
+        )
+
+
+ODD = "it''s, \"q\" = {a: b} [x] \\ NULL"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("JSON", """'{"a": [1.10, null]}'"""),
+        ("JSON[]", """['{"a": 1.10}', 'null']"""),
+        ("VARCHAR[]", f"['{ODD}', NULL, '']"),
+        ("MAP(VARCHAR, DECIMAL(38, 2))", f"MAP {{'{ODD}': 1.1, '': NULL}}"),
+        ("MAP(VARCHAR, BIGINT)[]", f"[MAP {{'{ODD}': 1}}, MAP {{}}]"),
+        ('STRUCT(a VARCHAR, "b c" JSON, d DATE)',
+         f"{{'a': '{ODD}', 'b c': '[1.0]', 'd': '2026-01-01'}}"),
+        ("STRUCT(a UUID, b HUGEINT)",
+         f"{{'a': uuid '{'0' * 32}', 'b': 170141183460469231731687303715884105727}}"),
+        ("UUID", f"'{'12' * 16}'"),
+        ("HUGEINT", "-170141183460469231731687303715884105727"),
+        ("UBIGINT", "18446744073709551615"),
+        ("SMALLINT", "-7"),
+        ("FLOAT", "0.1"),
+        ("DECIMAL(38, 10)", "1234567890123456789012345678.0123456789"),
+        ("DATE", "'0001-01-01'"),
+        ("TIME", "'23:59:59.999999'"),
+        ("TIMESTAMP", "'2026-03-29 02:30:00.000001'"),
+        ("TIMESTAMPTZ", "'2026-03-29 02:30:00.000001+01:00'"),
+        ("INTERVAL", "'1 month 2 days 3 seconds'"),
+        ("BLOB", "'\\x00\\xFF'"),
+        ("ENUM('a', 'it''s')", "'it''s'"),
+        ("BOOLEAN", "NULL"),
+    ],
+)  # fmt: skip
+def test_values_of_every_type_come_back(small: None, kind: str, value: str) -> None:
+    log = MemoryLog(zone="Europe/Berlin")
+    line = Timeline(log, Typed(kind, value))
+    wanted = log.fresh().execute(f"SELECT CAST({value} AS {kind})").fetchone()
+    type_of = log.fresh().sql(f"SELECT CAST({value} AS {kind})").types[0]
+    for number in range(3):
+        log.write(f"order-{number % 2}", "Placed")
+        found = line.history().project("x, w")
+        assert found.fetchall() == [(*wanted, *wanted)] * (number + 1)
+        assert found.types == [type_of, type_of]
+        assert line.population("x", number).fetchall() == [(*wanted, min(number + 1, 2))]
+        assert line.counts("x", start=START, end=START).fetchall()[0][1:] == (*wanted, 1)
+        assert line.population("x", START + timedelta(hours=2)).types[0] == type_of
 
 
 def test_a_definition_takes_no_options() -> None:

@@ -88,3 +88,10 @@ __all__ = [
     "restore",
     "sketch",
 ]
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Make ``%%esql`` known to a notebook: ``%load_ext esnb``."""
+    from esnb import magic
+
+    magic.load(shell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dis
 import hashlib
 import inspect
 import re
@@ -10,6 +11,9 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum
 from functools import cached_property, partial
 from types import FunctionType
 from typing import Any, ClassVar, Self
@@ -31,6 +35,12 @@ _TAKEN = frozenset(
         "recorded_on", "system_from", "system_to", "next_position", "ended", "valid_from",
         "valid_to", "apply", "replay", "restore", "uncommitted", "breach", "description",
     }
+)  # fmt: skip
+
+# Of the names in a handler, those whose value is part of what it does.
+_VALUES = (
+    str, bytes, int, float, Decimal, date, timedelta, Enum,
+    tuple, list, Mapping, set, frozenset, type(None),
 )  # fmt: skip
 
 
@@ -452,9 +462,20 @@ def _anchor(base: type, module: Any) -> FunctionType:
     return FunctionType((lambda: None).__code__, vars(module) if module else {})
 
 
+def _is_value(found: Any) -> bool:
+    """Tell whether a name in a handler stands for a value that decides what it does."""
+    return isinstance(found, _VALUES) or (isinstance(found, type) and issubclass(found, Enum))
+
+
 def _stable(value: Any) -> Any:
     if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
+        return sorted(str(_stable(item)) for item in value)
+    if isinstance(value, list | tuple):
+        return [type(value).__name__, *map(_stable, value)]
+    if isinstance(value, Mapping):
+        return [type(value).__name__, *((_stable(k), _stable(v)) for k, v in value.items())]
+    if isinstance(value, type) and issubclass(value, Enum):
+        return [repr(member) for member in value]
     text = repr(value)
     # The address of an object differs from run to run.
     return re.sub(r" at 0x[0-9a-f]+", "", text)
@@ -470,11 +491,11 @@ def _code(member: Any, seen: set[int]) -> Iterable[Any]:
     seen.add(id(member))
     yield _stable(member.__defaults__)
     yield from _constants(member.__code__)
-    for name in member.__code__.co_names:
+    for name in dict.fromkeys(_globals_of(member.__code__)):
         found = member.__globals__.get(name)
         if isinstance(found, FunctionType) and found.__module__ == member.__module__:
             yield from _code(found, seen)
-        elif isinstance(found, str | int | float | tuple | frozenset):
+        elif _is_value(found):
             yield name, _stable(found)
     for cell in member.__closure__ or ():
         try:
@@ -483,8 +504,18 @@ def _code(member: Any, seen: set[int]) -> Iterable[Any]:
             continue
         if isinstance(content, FunctionType):
             yield from _code(content, seen)
-        elif isinstance(content, str | int | float | tuple | frozenset):
+        elif _is_value(content):
             yield _stable(content)
+
+
+def _globals_of(code: types.CodeType) -> Iterable[str]:
+    """Yield the global names that a function reads, also within its inner functions."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _globals_of(constant)
 
 
 def _constants(code: types.CodeType) -> Iterable[Any]:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +350,36 @@ def test_a_class_that_was_changed_does_not_trust_the_snapshots_of_before(log: Ev
         for _ in range(2):
             assert vars(repository.get("1"))["total"] == factor * 10
         assert kept(log) == [("order-1", 4)]
+
+
+@pytest.mark.parametrize(
+    ("body", "values"),
+    [
+        ("RATE * e.qty", [Decimal("0.19"), Decimal("0.20"), 1, None]),
+        ("TABLE['x'] * e.qty", [{"x": 1}, {"x": 2}, {"x": [1]}]),
+        ("sum(STEP for _ in range(e.qty))", [1, 2]),
+        ("helper(e.qty)", [1, Decimal(1), "1"]),
+        ("len(Names) * e.qty", [Enum("Names", "a b"), Enum("Names", "a b c")]),
+    ],
+)
+def test_a_class_whose_constants_were_changed_is_another(body: str, values: list[Any]) -> None:
+    def fingerprint(value: Any) -> str:
+        names = dict.fromkeys(("RATE", "TABLE", "STEP", "INNER", "Names"), value)
+        names |= {"esnb": esnb, "Added": Added, "total": object(), "qty": object()}
+        source = f"""
+def helper(quantity):
+    return [INNER for _ in range(quantity)]
+class Order(esnb.Aggregate):
+    total: object = None
+    def when(self, e: Added):
+        self.total = {body}
+"""
+        exec(source, names)  # noqa: S102 (as a cell of a notebook does)
+        return names["Order"].description.fingerprint
+
+    found = [fingerprint(value) for value in values]
+    assert len(set(found)) == len(values)
+    assert [fingerprint(value) for value in values] == found
 
 
 def test_a_snapshot_of_an_event_that_the_log_does_not_have_is_not_used(log: EventLog) -> None:

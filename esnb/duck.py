@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 import duckdb
 
 __all__ = ["connect", "interruptible"]
+
+# DuckDB 1.5 makes columns of times anew with `inplace`, which pandas 3.1 warns of, in the name of
+# whoever called `.df()`: nothing that they could mend.
+warnings.filterwarnings(
+    "ignore", r"The inplace keyword in DataFrame\.drop", category=DeprecationWarning
+)
 
 
 def connect(path: str = ":memory:", **config: Any) -> duckdb.DuckDBPyConnection:

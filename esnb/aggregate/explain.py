@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 
@@ -24,7 +24,7 @@ _FOLDS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explained:
     """One field: its tier, its fold, the SQL of what each event says of it, and why."""
 
@@ -33,6 +33,18 @@ class Explained:
     fold: str
     sql: str
     why: str
+
+    def lines(self, width: int = 0) -> list[str]:
+        """Return the lines that tell it, the name of the field in `width` letters."""
+        more = [*([self.why] if self.why else []), *self.sql.splitlines()]
+        said = f"{self.field:<{width}}  tier {self.tier}  {self.fold}"
+        return [said, *(f"{'':<{width}}          {line}" for line in more)]
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines(len(self.field)))
+
+    def _repr_html_(self) -> str:
+        return _table([self])
 
 
 class Explanation:
@@ -53,28 +65,11 @@ class Explanation:
 
     def __repr__(self) -> str:
         width = max((len(row.field) for row in self.rows), default=0)
-        lines = [f"{self.name}: how each field is folded"]
-        for row in self.rows:
-            lines.append(f"  {row.field:<{width}}  tier {row.tier}  {row.fold}")
-            if row.why:
-                lines.append(f"  {'':<{width}}          {row.why}")
-            if row.sql:
-                lines += [f"  {'':<{width}}          {line}" for line in row.sql.splitlines()]
-        return "\n".join(lines)
+        lines = [f"  {line}" for row in self.rows for line in row.lines(width)]
+        return "\n".join([f"{self.name}: how each field is folded", *lines])
 
     def _repr_html_(self) -> str:
-        body = "".join(
-            f"<tr><td>{escape(row.field)}</td><td>{row.tier}</td><td>{escape(row.fold)}</td>"
-            f"<td style='text-align:left'>{escape(row.why)}</td>"
-            f"<td style='text-align:left'><code style='white-space:pre-wrap'>{escape(row.sql)}"
-            "</code></td></tr>"
-            for row in self.rows
-        )
-        return (
-            f"<table><caption>{escape(self.name)}: how each field is folded</caption><thead><tr>"
-            "<th>field</th><th>tier</th><th>fold</th><th>why</th><th>what an event says</th>"
-            f"</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return _table(self.rows, f"{self.name}: how each field is folded")
 
 
 def explained(name: str, plan: Plan, layout: Layout) -> Explanation:
@@ -90,3 +85,20 @@ def explained(name: str, plan: Plan, layout: Layout) -> Explanation:
 
 def _sql(field: FieldPlan, layout: Layout) -> str:
     return "" if field.tier == 3 else said_of(field, layout)
+
+
+def _table(rows: Iterable[Explained], caption: str = "") -> str:
+    # MathJax leaves elements of this class alone; left is not where a notebook puts text.
+    left = "<td class='tex2jax_ignore' style='text-align:left;vertical-align:top'>"
+    body = "".join(
+        f"<tr>{left}<b>{escape(row.field)}</b></td>{left}{row.tier}</td>{left}{escape(row.fold)}"
+        + (f"<br><small>{escape(row.why)}</small>" if row.why else "")
+        + f"</td>{left}<code style='white-space:pre-wrap'>{escape(row.sql)}</code></td></tr>"
+        for row in rows
+    )
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    heads = "".join(
+        f"<th style='text-align:left'>{head}</th>"
+        for head in ("field", "tier", "fold", "what an event says of it")
+    )
+    return f"<table>{title}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"

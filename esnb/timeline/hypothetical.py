@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import duckdb
 
 from esnb.errors import TimelineError
+from esnb.show import html_table
 from esnb.timeline.altered import Altered
 from esnb.timeline.moment import LATEST, Moment
 from esnb.timeline.read import Read
@@ -143,8 +142,24 @@ class WhatIf(Timeline):
         of = "all" if self.aggregates is None else f"{len(self.aggregates):,}"
         return f"WhatIf({self.actual!r}, aggregates={of})"
 
-    def _repr_html_(self) -> Any:
-        return None
+    def _repr_html_(self) -> str:
+        gone, new = self._history.taken_out.num_rows, self._history.put_in.num_rows
+        if self.aggregates is None:
+            said = f"folded by {self._definition}"
+        else:
+            count = len(self.aggregates)
+            said = f"{count:,} aggregate{'' if count == 1 else 's'} touched"
+        changes = self.diff(self.actual).aggregate(
+            'coalesce("field", \'(all of it)\') AS "field", count(DISTINCT "stream") AS n,'
+            " min(stream) AS one",
+            '"field"',
+        )
+        return html_table(
+            ["field", "aggregates that differ", "one of them"],
+            changes.order('n DESC, "field"').fetchall(),
+            caption=f"What if, beside {self.actual!r}: {gone:,} events taken out, {new:,} put in;"
+            f" {said}. Now they differ in:",
+        )
 
 
 def _standing(read: Read, at: Moment) -> str:

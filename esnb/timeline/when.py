@@ -7,9 +7,12 @@ from typing import Any
 
 import duckdb
 
+from esnb.show import html_table
 from esnb.timeline.table import Table
 
 __all__ = ["Periods", "when_sql"]
+
+_SHOWN = 10
 
 
 class Periods:
@@ -44,6 +47,22 @@ class Periods:
 
     def __repr__(self) -> str:
         return repr(self.relation)
+
+    def _repr_html_(self) -> str:
+        own = "p.stream, p.number, p.system_from, p.system_to, p.event_type, p.actor, p.events"
+        total, streams, still = self._ask(
+            "SELECT count(*), count(DISTINCT p.stream),"  # noqa: S608 (our own text)
+            f" count(*) FILTER (p.system_to IS NULL) FROM ({self.sql}) AS p"
+        ).fetchall()[0]
+        # As text, a time is one in the zone of the log.
+        rows = self._ask(
+            f"SELECT COLUMNS(*)::VARCHAR FROM (SELECT {own} FROM ({self.sql}) AS p"  # noqa: S608
+            f" ORDER BY p.stream, p.number LIMIT {_SHOWN})"
+        ).fetchall()
+        shown = f"; the first {_SHOWN}" if total > _SHOWN else ""
+        names = ["stream", "number", "from", "to", "begun by", "actor", "events"]
+        title = f"{total:,} periods of {streams:,} aggregates, {still:,} still going on{shown}"
+        return html_table(names, rows, caption=title)
 
 
 def when_sql(table: Table, condition: str) -> str:

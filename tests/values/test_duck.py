@@ -91,3 +91,18 @@ def test_the_stop_button_stops(tmp_path: Path, call: str):
 def test_other_faults_pass():
     with pytest.raises(RuntimeError, match="mine"), duck.interruptible():
         raise RuntimeError("mine")
+
+
+def test_a_frame_with_times_comes_without_a_warning(tmp_path: Path) -> None:
+    code = (
+        "import esnb, sys; log = esnb.create(sys.argv[1], zone='UTC');"
+        "log.append('order-1', esnb.DomainEvent('OrderPlaced', {'total': 1}));"
+        "print(list(log.timeline('order').as_of(0).df()['total']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, tmp_path / "log"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("[1]\n", "")

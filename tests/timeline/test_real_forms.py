@@ -18,6 +18,7 @@ import pytest
 import esnb
 from esnb.eventlog import EventLog
 from esnb.timeline import Timeline
+from tests.timeline.test_sketch import AS_FOLDED
 
 pytestmark = pytest.mark.shared
 
@@ -226,3 +227,36 @@ def attribute_rows(database: Path) -> Iterator[dict[str, Any]]:
                         "data": json.dumps({"ocel_changed_field": name, "new_value": row[name]}),
                     }
     connection.close()
+
+
+def test_pages_sketch_their_class(shared_data: Path, tmp_path: Path) -> None:
+    """Names of pages and users of many scripts, columns with and without nulls."""
+    with esnb.create(tmp_path / "log", maintain=False) as log:
+        esnb.import_events(
+            shared_data / "jsonl_wiki" / "wikiticker-2015-09-12-sampled.json.gz",
+            log,
+            category=esnb.constant("page"),
+            stream=lambda row: f"{row['channel']}/{row['page']}",
+            event_type=esnb.constant("edit"),
+            occurred_on="time",
+        )
+        made = esnb.sketch(log, "page")
+        owner = made.run()
+        kinds = {name: kind.name for name, kind in owner.description.fields.items()}
+        assert set(kinds.values()) == {"text", "int", "bool"}
+        line = log.timeline("page")
+        columns = {info.key: name for name, info in line.fields.items()}
+        rows = {row["stream"]: row for row in line.as_of(10**6).to_arrow_table().to_pylist()}
+        for stream in sorted(rows)[::100]:
+            folded = owner.fold(log.read_stream(stream))
+            for field, key in made.fields.items():
+                value = rows[stream][columns[key]]
+                parsed = AS_FOLDED[kinds[field]][1]
+                assert getattr(folded, field) == (None if value is None else parsed(value))
+        states = log.timeline(owner).as_of(10**6).to_arrow_table().to_pylist()
+        assert len(states) == len(rows) == 35_278
+        for state in states:
+            row = rows[state["stream"]]
+            assert [state[field] for field in made.fields] == [
+                row[columns[key]] for key in made.fields.values()
+            ]

@@ -66,6 +66,11 @@ class Noop:
             parts.append(" AND ".join(_equal(key, value) for key, value in self.equal))
         return f"({' OR '.join(parts)})"
 
+    def __str__(self) -> str:
+        if self.equal:
+            return repr(dict(self.equal))
+        return repr(self.keys[0] if len(self.keys) == 1 else list(self.keys))
+
 
 def noop(given: object) -> Noop | None:
     """Return what a user said of failed events.

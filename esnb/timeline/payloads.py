@@ -141,7 +141,8 @@ class Inferred:
 
     def __str__(self) -> str:
         ends = f", ends={self.ends!r}" if self.ends else ""
-        return f"{self.name!r}, fold={self.form.mode!r}{ends}"
+        noop = f", noop={self.form.noop}" if self.form.noop is not None else ""
+        return f"{self.name!r}, fold={self.form.mode!r}{ends}{noop}"
 
 
 def inferred(category: str, form: Form, payloads: Sequence[Payload], ends: Sequence[str]) -> Fold:

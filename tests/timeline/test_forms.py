@@ -424,3 +424,16 @@ def test_the_query_for_a_before_that_was_not_the_state(tmp_path: Any) -> None:
             ) WHERE said IS DISTINCT FROM was
         """)
         assert found.fetchall() == [("row-1", 2, '{"n":7}', '{"n":2}')]
+
+
+@pytest.mark.parametrize(
+    ("noop", "shown"),
+    [
+        ("err", "'err'"),
+        (["err", "why"], "['err', 'why']"),
+        ({"status": "failed"}, "{'status': 'failed'}"),
+    ],
+)
+def test_it_says_what_it_is(noop: Any, shown: str) -> None:
+    line = Timeline(MemoryLog(), "order", fold="before/after", noop=noop)
+    assert repr(line) == f"Timeline('order', fold='before/after', noop={shown})"

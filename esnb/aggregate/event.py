@@ -89,6 +89,7 @@ class Event(BaseModel):
     version: ClassVar[int] = 1
     event_type: ClassVar[str] = "Event"
     aliases: ClassVar[tuple[str, ...]] = ()
+    _chain: ClassVar[dict[int, Callable[[Payload], Mapping[str, Any]]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Take the options of the class, which pydantic then gets to `_described`."""
@@ -105,6 +106,7 @@ class Event(BaseModel):
         if len({cls.event_type, *cls.aliases}) <= len(cls.aliases):
             raise SchemaError(f"{cls.__name__}: an alias is named twice, or is the name itself")
         _check_versions(cls)
+        cls._chain = cls.upcasters()
 
     @classmethod
     def upcasters(cls) -> dict[int, Callable[[Payload], Mapping[str, Any]]]:
@@ -130,7 +132,7 @@ class Event(BaseModel):
                 f"{cls.event_type} of version {version} is newer than {cls.__name__}, "
                 f"which knows {cls.version}; bring the class up to date"
             )
-        chain = cls.upcasters()
+        chain = cls._chain
         for number in range(version, cls.version):
             try:
                 payload = chain[number](_payload(payload))

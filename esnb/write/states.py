@@ -24,6 +24,8 @@ __all__ = ["NotKept", "States"]
 # What every aggregate has beside its fields.
 _OWN = {"stream", "revision", "uncommitted", "_ended", "_breach"}
 _CHANGEABLE = (list, dict, set, bytearray)
+# JSON has these as they are.
+_PLAIN = (type(None), bool, int, str)
 
 
 class NotKept(Exception):
@@ -43,10 +45,9 @@ class States:
         self._kind = kind
         annotations = kind.description.annotations
         self._names = tuple(annotations)
-        # A field without a default begins as None, whatever its type says.
         types = tuple(_or_none(annotation) for annotation in annotations.values())
         try:
-            whole: Any = tuple.__class_getitem__((bool, *types))
+            whole: Any = tuple.__class_getitem__((bool, dict[str, Any], *types))
             self._adapter: TypeAdapter[Any] = TypeAdapter(whole)
         except (PydanticUserError, TypeError) as error:
             raise NotKept(f"{_first_bad(kind)}: {_line(error)}") from None
@@ -64,8 +65,12 @@ class States:
         if other:
             raise NotKept(f"it holds {min(other)!r}, which is no field")
         values = [held[name] for name in self._names]
+        # Whatever the type of a field says, it may begin as None, and amounts as 0.
+        plain = {name: held[name] for name in self._names if type(held[name]) in _PLAIN}
+        typed = (None if name in plain else held[name] for name in self._names)
         try:
-            text = self._adapter.dump_json((aggregate.ended, *values), warnings="error").decode()
+            said = (aggregate.ended, plain, *typed)
+            text = self._adapter.dump_json(said, warnings="error").decode()
             back, _ = self.read(text)
         except (ValueError, TypeError, RecursionError) as error:
             raise NotKept(_line(error)) from None
@@ -83,8 +88,8 @@ class States:
         ValueError
             If `text` is not such a state.
         """
-        ended, *values = self._adapter.validate_json(text)
-        return dict(zip(self._names, values, strict=True)), ended
+        ended, plain, *values = self._adapter.validate_json(text)
+        return dict(zip(self._names, values, strict=True)) | plain, ended
 
 
 def _or_none(annotation: Any) -> Any:

@@ -522,7 +522,7 @@ def infinite(self: Any, e: Noted) -> None:
 
 
 def another(self: Any, e: Noted) -> None:
-    self.number = "one"
+    self.second = (e.text,)
 
 
 @pytest.mark.parametrize("handler", [shared, unlike, beside, infinite, another])
@@ -546,6 +546,28 @@ def test_a_state_that_would_not_come_back_is_not_kept_and_this_is_said_once(
         for _ in range(2):
             assert notes.get("1").revision == 2
     assert kept(log) == []
+
+
+def test_amounts_that_begin_as_whole_numbers_are_kept(log: EventLog) -> None:
+    class Sum(Aggregate, category="order"):
+        exact: Decimal = 0  # type: ignore[assignment]
+        rough: float = 0
+        name: str
+
+        def when_added(self, e: Added) -> None:
+            if e.qty:
+                self.exact += e.price
+                self.rough += float(e.price)
+
+    log.append("order-1", added(1))
+    sums = Repository(log, Sum, snapshot_every=1)
+    assert vars(sums.get("1")) == vars(sums.get("1"))
+    assert type(sums.get("1").exact) is type(sums.get("1").rough) is int
+    log.append("order-1", added(3))
+    found = sums.get("1")
+    assert (found.exact, found.rough, found.name) == (Decimal("2.20"), 2.2, None)
+    assert kept(log) == [("order-1", 3)]
+    assert fields(sums.get("1")) == fields(found)
 
 
 def test_a_class_with_a_field_that_has_no_json_form_works_without_snapshots(log: EventLog) -> None:

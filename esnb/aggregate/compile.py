@@ -21,13 +21,18 @@ def said_of(field: FieldPlan, layout: Layout) -> str:
     """Return what an event says of a field, NULL where it says nothing.
 
     A last value that may be NULL comes as ``{'v': …}``.  A sum that is ever set
-    comes as ``{'at': …, 'by': …}``: set to one, or moved by the other; ``needs`` where it
-    must not be NULL before.  What is done to a collection comes as a list of steps.
+    comes as ``{'given': …, 'step': …}``: set to one, or moved by the other; ``needs`` is 1
+    where it must not be NULL before, 2 where it then stays so; decimals are whole numbers of
+    their last digit there.  What is done to a collection comes as a list of steps.
     """
     kind = field.kind.sql
 
     def value(choice: Choice, event_type: str) -> str:
-        return f"CAST({render(choice.given, layout, event_type)} AS {kind})"
+        sql = f"CAST({render(choice.given, layout, event_type)} AS {kind})"
+        if field.fold == "running" and field.kind.name == "decimal":
+            # As a whole number of its last digit.
+            return f"CAST({sql} * {10**field.kind.scale} AS BIGINT)"
+        return sql
 
     def told(choice: Choice, event_type: str) -> str:
         if choice.op == "keep":
@@ -43,7 +48,8 @@ def said_of(field: FieldPlan, layout: Layout) -> str:
                 else (value(choice, event_type), "NULL")
             )
             boxed = f"{{'v': {at}}}" if choice.op == "set" else "NULL"
-            return f"{{'at': {boxed}, 'by': {by}, 'needs': {'true' if choice.strict else 'false'}}}"
+            needs = 2 if choice.lenient else int(choice.strict)
+            return f"{{'given': {boxed}, 'step': {by}, 'needs': {needs}}}"
         if field.fold == "collection":
             return _steps(field, choice, layout, event_type)
         return value(choice, event_type)

@@ -55,8 +55,8 @@ class Choice(_ByKey):
         What it is set to, or combined with.
     changes
         What is done to a collection.
-    strict
-        It raises where the field is None.
+    strict, lenient
+        Where the field is None it raises, or keeps it.
     message
         What is raised.
     """
@@ -65,6 +65,7 @@ class Choice(_ByKey):
     value: Expression | None = None
     changes: tuple[Change, ...] = ()
     strict: bool = False
+    lenient: bool = False
     message: str = ""
 
     @property
@@ -79,7 +80,7 @@ class Choice(_ByKey):
         """What two choices that do the same have in common."""
         changes = tuple((change.op, *(arg.key for arg in change.args)) for change in self.changes)
         value = None if self.value is None else self.value.key
-        return (self.op, value, changes, self.strict, self.message)
+        return (self.op, value, changes, self.strict, self.lenient, self.message)
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,6 +330,10 @@ def _shaped(update: Update, name: str, kind: Kind) -> Update:
             first = _each(yes, _as_first)
             if first is not None and name not in _reads(first):
                 return first
+        if yes == Keep:
+            lenient = _each(no, _as_lenient)
+            if lenient is not None:
+                return lenient
         if isinstance(yes, Choice) and yes.op == "raise":
             strict = _each(no, _as_strict)
             if strict is not None:
@@ -381,6 +386,12 @@ def _as_strict(choice: Choice) -> Choice | None:
         # Where it is None the event raises; setting it all the same would hide that.
         return None
     return replace(choice, strict=True) if choice.op == "add" else None
+
+
+def _as_lenient(choice: Choice) -> Choice | None:
+    if choice.op == "keep":
+        return choice
+    return replace(choice, lenient=True) if choice.op == "add" else None
 
 
 def _choices(update: Update) -> list[Choice]:
@@ -465,7 +476,11 @@ class _Choosing:
             return "collection", ""
         if ops <= {"set"}:
             return "latest", ""
-        strict = any(choice.strict for update in updates.values() for choice in _choices(update))
+        strict = any(
+            choice.strict or choice.lenient
+            for update in updates.values()
+            for choice in _choices(update)
+        )
         if ops <= {"set", "add"}:
             why = "floats are added in the order of the events" if kind.name == "float" else ""
             again = "set" in ops or strict or kind.name == "float"

@@ -157,7 +157,9 @@ class Running:
         self.sql = "DOUBLE" if self.float else "BIGINT"
         self.scale = field.kind.scale if field.kind.name == "decimal" else 0
         self.identity = repr((field.name, field.kind, field.default))
-        self.columns = ((name, f"STRUCT(at STRUCT(v {self.sql}), by {self.sql}, needs BOOLEAN)"),)
+        self.columns = (
+            (name, f"STRUCT(given STRUCT(v {self.sql}), step {self.sql}, needs INTEGER)"),
+        )
         self.adds = ((f"{name}_v", self.sql), (f"{name}_t", "BOOLEAN"))
         self.keeps = (f"{name}_v", f"{name}_t")
 
@@ -185,7 +187,7 @@ class Running:
         value = value.fill_null(0).to_numpy(zero_copy_only=False)
         touched = by.is_valid().to_numpy(zero_copy_only=False) | given
         by = by.fill_null(0).to_numpy(zero_copy_only=False)
-        strict = needs.fill_null(False).to_numpy(zero_copy_only=False)
+        needs = needs.fill_null(0).to_numpy(zero_copy_only=False)
 
         runs = all_of.runs
         default = self.field.default
@@ -210,9 +212,10 @@ class Running:
 
         def many(run: Ints, rows: Ints) -> None:
             fresh = given[rows]
-            if (strict[rows] & none[run] & ~fresh).any():
+            gone = none[run] & ~fresh
+            if (gone & (needs[rows] == 1)).any():
                 raise NeedsPython(f"{self.field.name} is None where something is added to it")
-            now = sums[run] + by[rows]
+            now = sums[run] + np.where(gone, 0, by[rows])
             if not self.float and (((sums[run] ^ now) & (by[rows] ^ now))[~fresh] < 0).any():
                 raise NeedsPython(f"{self.field.name} grows past 64 bits")
             sums[run] = after[rows] = np.where(fresh, value[rows], now)
@@ -221,20 +224,20 @@ class Running:
         def one(run: int, rows: Ints) -> None:
             now, gone = sums[run].item(), bool(none[run])
             found, gones = [], []
-            for fresh, v, n, step, must in zip(
+            for fresh, v, n, step, need in zip(
                 given[rows].tolist(),
                 value[rows].tolist(),
                 is_none[rows].tolist(),
                 by[rows].tolist(),
-                strict[rows].tolist(),
+                needs[rows].tolist(),
                 strict=True,
             ):
                 if fresh:
                     now, gone = v, n
-                elif must and gone:
-                    raise NeedsPython(f"{self.field.name} is None where something is added to it")
-                else:
+                elif not gone:
                     now += step
+                elif need == 1:
+                    raise NeedsPython(f"{self.field.name} is None where something is added to it")
                 found.append(now)
                 gones.append(gone)
             if not self.float and found and max(map(abs, found)) >= 2**63:

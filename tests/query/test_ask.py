@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import esnb
-from esnb import DomainEvent, EventLog
+from esnb import Aggregate, DomainEvent, Event, EventLog
 from esnb.errors import InstantError, QueryError, TimelineError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -207,6 +207,37 @@ def test_states_follow_what_the_timeline_was_made_with(log: EventLog) -> None:
     assert "status" not in log.df("from order_states").columns
     log.append("order-9", DomainEvent("OrderChanged", {"n": 99}))
     assert log.df("select max(n) from order_states").iloc[0, 0] == 99
+
+
+class OrderChanged(Event):
+    status: str = ""
+    n: int = 0
+
+
+class Order(Aggregate):
+    total: int = 0
+
+    def when_changed(self, e: OrderChanged) -> None:
+        self.total += e.n
+
+
+class ByStatus(Aggregate, by="status", category="by status"):
+    changes: int = 0
+
+    def when_changed(self, e: OrderChanged) -> None:
+        self.changes += 1
+
+
+def test_aggregate_classes_have_their_states(log: EventLog) -> None:
+    log.register(Order, ByStatus)
+    totals = "select stream, total from order_states order by 1"
+    assert log.df(totals)["total"].tolist() == [0 + 3 + 6, 1 + 4 + 7, 2 + 5 + 8]
+    assert log.df(totals, as_of=4)["total"].tolist() == [3, 5, 2]
+    # The first of each stream in the log is the last that occurred.
+    assert log.df(totals, valid_at=day(3))["total"].tolist() == [6, 7, 8]
+    found = log.df("select stream, changes from by_status_states where stream = 'status:s1'")
+    assert found.values.tolist() == [["status:s1", 1]]
+    assert len(log.df("from by_status_states", as_of=2)) == 3
 
 
 def test_moments_that_cannot_be(log: EventLog) -> None:

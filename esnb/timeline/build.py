@@ -33,6 +33,8 @@ _RANGE = 1_000_000
 # And of about as many bytes of payloads.
 _RANGE_BYTES = 500_000_000
 _SAMPLES = 200
+# Closed rows are sorted apart when they stood for at most this part of the whole time, or longer.
+_LENGTHS = (512, 64, 8)
 # As many small files of a kind become one.
 _MERGED = 16
 # A file of more open rows than this is not merged with others.
@@ -232,11 +234,16 @@ class _Work:
             f", {stored(field.type, f't.f{i}')} AS f{i}" for i, field in enumerate(self.fold.fields)
         )
         closed = ", ".join(f"t.{name}" for name in OWN)
+        rows = f"SELECT {closed}{states} FROM {_STATES} AS t WHERE t.next_position IS NOT NULL"  # noqa: S608
+        (span,) = one_row(
+            self.cursor,
+            "SELECT coalesce(epoch_us(max(t.system_from)) - epoch_us(min(t.system_from)), 0)"  # noqa: S608
+            f" FROM {_STATES} AS t",
+        )
         self.closed.append(
             write_part(
                 self.cursor,
-                f"SELECT {closed}{states} FROM {_STATES} AS t"  # noqa: S608 (our own text)
-                " WHERE t.next_position IS NOT NULL ORDER BY t.system_from, t.stream, t.position",
+                _by_length(rows, span),
                 self.folder,
                 "closed",
                 fold=self.fold,
@@ -275,16 +282,42 @@ class _Work:
         return cube.grown(self.cursor, self.folder, part, self._cubes.index(name))
 
 
+def _by_length(rows: str, span: int) -> list[str]:
+    """Return SELECTs of closed rows, by the length of their intervals and then by begin.
+
+    One long interval among short ones would have its row group read for every instant in it.
+    Where intervals are of about one length, only those that began shortly before are.
+
+    Parameters
+    ----------
+    rows
+        SELECT that ends in a condition on ``t``.
+    span
+        Microseconds between the first begin and the last.
+    """
+    length = "epoch_us(t.system_to) - epoch_us(t.system_from)"
+    bounds = [span // part for part in _LENGTHS]
+    above = ["true", *(f"{length} > {bound}" for bound in bounds)]
+    below = [*(f"{length} <= {bound}" for bound in bounds), "true"]
+    return [
+        f"{rows} AND {low} AND {high} ORDER BY t.system_from, t.stream, t.position"
+        for low, high in zip(above, below, strict=True)
+    ]
+
+
 def _merged(cursor: duckdb.DuckDBPyConnection, table: Table) -> State:
     """Make one file of many small ones, and leave out of the open ones what is gone."""
     state, folder = table.state, table.folder
     for level in range(9):
         small = tuple(part for part in state.closed if part.level == level)
         if len(small) >= _MERGED:
+            known = [at for part in small for at in part.known or ()]
             one = write_part(
                 cursor,
-                f"SELECT * FROM {read_sql(folder, small)} AS t"  # noqa: S608 (our own text)
-                " ORDER BY t.system_from, t.stream, t.position",
+                _by_length(
+                    f"SELECT * FROM {read_sql(folder, small)} AS t WHERE true",  # noqa: S608
+                    max(known, default=0) - min(known, default=0),
+                ),
                 folder,
                 "closed",
                 fold=table.fold,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def read_sql(folder: Path, parts: tuple[Part, ...]) -> str:
 
 def write_part(
     cursor: duckdb.DuckDBPyConnection,
-    sql: str,
+    sql: str | Sequence[str],
     folder: Path,
     kind: str,
     *,
@@ -62,12 +63,15 @@ def write_part(
     level: int = 0,
     packed: bool = True,
 ) -> Part:
-    """Write the rows of a SELECT as one file of a store; its name tells its `kind`.
+    """Write the rows of a SELECT, or of several, as one file of a store.
+
+    Its name tells its `kind`.  Rows of two SELECTs share no row group.
 
     Columns ``f0``, ``f1``… are the fields of `fold`.  Rows with a ``stream`` get a Bloom filter
     on it.  Files that are not `packed` are twice as large and read in two thirds of the time.
     """
-    reader = cursor.execute(sql).to_arrow_reader(_GROUP_ROWS)
+    first, *others = [sql] if isinstance(sql, str) else sql
+    reader = cursor.execute(first).to_arrow_reader(_GROUP_ROWS)
     names = reader.schema.names
     of_streams = "stream" in names
     fields = enumerate(fold.fields if fold is not None else ())
@@ -93,7 +97,7 @@ def write_part(
                 store_schema=False,
             ) as writer,
         ):
-            for plain in reader:
+            for plain in chain(reader, *(_batches(cursor, other) for other in others)):
                 batch = _as_json(plain, texts)
                 rows += batch.num_rows
                 for name, found in spans.items() if batch.num_rows and of_streams else ():
@@ -123,6 +127,11 @@ def _plain(kind: Any) -> bool:
     if kind.id in ("list", "map", "struct"):
         return all(_plain(child) for _, child in kind.children)
     return kind.id in _AS_THEY_ARE
+
+
+def _batches(cursor: duckdb.DuckDBPyConnection, sql: str) -> Iterator[Any]:
+    """Run a SELECT when its first row is wanted."""
+    yield from cursor.execute(sql).to_arrow_reader(_GROUP_ROWS)
 
 
 def _as_json(batch: Any, names: Collection[str]) -> Any:

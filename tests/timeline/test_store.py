@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -426,3 +427,21 @@ def test_old_files_go_and_new_ones_stay(log: EventLog) -> None:
     line.built()
     assert not litter.exists()
     assert fresh.exists()
+
+
+def test_one_long_interval_does_not_spoil_the_short_ones() -> None:
+    """Row groups tell which instants they are for only if their intervals are of one length."""
+    memory = MemoryLog(zone="UTC")
+    memory.write("order-long", "Placed", '{"n": 0}', recorded_on=START)
+    for number in range(300):
+        at = START + timedelta(hours=number)
+        memory.write(f"order-{number}", "Placed", '{"n": 1}', recorded_on=at)
+        short = at + timedelta(minutes=30)
+        memory.write(f"order-{number}", "Changed", '{"n": 2}', recorded_on=short)
+    late = START + timedelta(hours=299)
+    memory.write("order-long", "Changed", '{"n": 3}', recorded_on=late)
+    table = Timeline(memory, "order").built()
+    (part,) = table.state.closed
+    groups = pq.ParquetFile(table.folder / part.name).metadata
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups) if i] == [1]
+    assert groups.row_group(0).num_rows == 300

@@ -169,7 +169,8 @@ def _tail_where(tail: pa.Table, column: str, value: str, after: int) -> pa.Recor
     import pyarrow.compute as pc
 
     mask = pc.and_(pc.equal(tail[column], value), pc.greater(tail["revision"], after))
-    return tail.filter(mask).to_reader(_BATCH)
+    # Appended one by one, each row is a chunk of its own.
+    return tail.filter(mask).combine_chunks().to_reader(_BATCH)
 
 
 def _condition(queries: Sequence[EventQuery]) -> tuple[str, list[Any]]:

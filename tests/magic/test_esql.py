@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import json
+import sys
+import types
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -42,10 +44,17 @@ def log(tmp_path: Path) -> Iterator[EventLog]:
 
 
 @pytest.fixture(scope="module")
-def ipython() -> InteractiveShell:
-    opened = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+def ipython() -> Iterator[InteractiveShell]:
+    # A module of its own: it would take the place of __main__, which other tests need.
+    module = types.ModuleType("cells")
+    opened = InteractiveShell(
+        config=Config({"HistoryManager": {"enabled": False}}),
+        user_module=module,
+        user_ns=vars(module),
+    )
     opened.run_line_magic("load_ext", "esnb")
-    return opened
+    yield opened
+    sys.modules.pop("cells", None)
 
 
 @pytest.fixture

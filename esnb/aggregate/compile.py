@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from esnb.aggregate.expressions import Expression
 from esnb.aggregate.layout import Layout
-from esnb.aggregate.plan import Choice, FieldPlan, Plan, Update, Updates
+from esnb.aggregate.plan import FieldPlan, Plan
 from esnb.aggregate.render import PYTHON_NEEDED, render
 from esnb.aggregate.tracing import Way
+from esnb.aggregate.updates import Choice, Update, Updates
 from esnb.sqltext import literal
 
 __all__ = ["case_of", "guard_of", "said_of", "used_paths"]

@@ -15,8 +15,9 @@ from typing import Any
 
 from esnb.aggregate.expressions import Expression
 from esnb.aggregate.layout import Layout
-from esnb.aggregate.plan import Choice, Plan, Update, Updates
+from esnb.aggregate.plan import Plan
 from esnb.aggregate.render import constant, render
+from esnb.aggregate.updates import Choice, Update, Updates
 from esnb.sqltext import literal
 
 __all__ = ["Automaton", "automaton"]

@@ -22,6 +22,8 @@ log = esnb.create(sys.argv[1])
 LONG = {LONG!r}
 class Endless:
     name = "endless"
+    def settled(self, read):
+        return self
     def fold(self, log):
         long = "cast((" + LONG + ") as varchar)"
         names = "revision, position, event_id, event_type, actor, occurred_on, recorded_on"

@@ -20,6 +20,8 @@ _UNSEEN = {
     "MATCH_SEQUENCE": "match on a sequence",
     "IMPORT_NAME": "import",
 }
+# Functions that look past what a value does to what it is.
+_UNSEEN_NAMES = {"type", "id", "vars", "locals", "globals", "eval", "exec"}
 # `is`, in its several forms.
 _IDENTITY = ("IS_OP", "IF_NONE", "IF_NOT_NONE")
 
@@ -32,6 +34,10 @@ def blind_spots(code: CodeType) -> tuple[int, str] | None:
         found = _UNSEEN.get(instruction.opname)
         if found is not None:
             return line, found
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME") and instruction.argval in (
+            _UNSEEN_NAMES
+        ):
+            return line, f"{instruction.argval}()"
     return None
 
 

@@ -30,6 +30,15 @@ class NotTraced(Exception):
 CURRENT: contextvars.ContextVar[Callable[[Expression], bool]] = contextvars.ContextVar("asked")
 
 _NUMBERS = ("int", "decimal", "float")
+_CLASSES = {
+    "text": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "decimal": Decimal,
+    "instant": datetime,
+    "date": date,
+}
 _MOST = 2**63 - 1
 _EXACT_IN_DOUBLE = 2**53
 BOOL = Kind("bool", domain=(False, True))
@@ -79,7 +88,17 @@ class Expression:
         )
 
     def __repr__(self) -> str:
+        if CURRENT.get(None) is not None:
+            raise NotTraced("repr() of a value")
         return f"Expression({self.op}, {', '.join(map(repr, self.args))})"
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """What ``isinstance`` takes it for: the class of the value that it stands for."""
+        found = None if self.kind.nullable else _CLASSES.get(self.kind.name, self.kind.python)
+        if found is None:
+            raise NotTraced("isinstance() of a value that may be None")
+        return found
 
     # --- arithmetic ------------------------------------------------------------------------
 
@@ -454,7 +473,7 @@ def _text(sign: str, value: Any) -> Expression:
 def _method(op: str, kind: Kind, arguments: int) -> Callable[[Expression], Callable[..., Any]]:
     def bound(value: Expression) -> Callable[..., Any]:
         def call(*given: Any) -> Expression:
-            if len(given) != arguments or any(isinstance(argument, tuple) for argument in given):
+            if len(given) != arguments or any(type(argument) is tuple for argument in given):
                 raise NotTraced(f".{op}() with these arguments")
             return Expression(op, value, *(_text(op, argument) for argument in given), kind=kind)
 

@@ -118,9 +118,14 @@ class State(Proxy):
         if kind.collection:
             _Collection(run, name, kind).assign(value)
             return
-        if isinstance(value, Proxy):
+        if not isinstance(value, Expression) and isinstance(value, Proxy):
             raise NotTraced(f"self.{name} is set to {value} as a whole")
         run.values[name] = _fitting(name, kind, literal(value))
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """The class of the aggregate, for ``isinstance`` and ``super()``."""
+        return self._run.owner
 
     def __repr__(self) -> str:
         return "self"
@@ -157,6 +162,11 @@ class Payload(Proxy):
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise TypeError("an event cannot change")
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """The class of the event, or of the model in it, for ``isinstance``."""
+        return self._model
 
     def __repr__(self) -> str:
         return ".".join(("the event", *self._path))
@@ -351,7 +361,7 @@ def _member(proxy: Proxy, owner: type, name: str) -> Any:
 
 
 def _breach(proxy: Proxy, rule: str) -> None:
-    if not isinstance(rule, str):
+    if isinstance(rule, Expression) or not isinstance(rule, str):
         raise NotTraced("a breach whose rule is not a plain text")
     proxy._run.breach = rule
 

@@ -7,7 +7,7 @@ and so on, each a plain function from payload to payload.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -175,7 +175,7 @@ class Event(BaseModel):
         return event
 
     @classmethod
-    def made(cls, values: dict[str, Any], envelope: object) -> Self:
+    def made(cls, values: dict[str, Any], envelope: object, said: Set[str] | None = None) -> Self:
         """Return an event of values that are known to be right, without asking pydantic.
 
         Parameters
@@ -185,9 +185,13 @@ class Event(BaseModel):
         envelope
             A recorded or domain event, or a function and what to call it with before the
             name of what is looked up.
+        said
+            Names of the fields that the payload has, ``model_fields_set``; all without it.
         """
         event = _new(cls)
         _put(event, "__dict__", values)
+        if said is not None:
+            _put(event, _FIELDS_SET, said)
         _put(event, "_esnb_envelope", envelope)
         return event
 

@@ -239,7 +239,7 @@ class Native:
         event = self.owner.description.handlers[handled][0].from_payload(
             jsontext.parse_object(data), version=batch.column("schema_version")[row].as_py()
         )
-        return type(event).made(dict(event.__dict__), envelope)
+        return type(event).made(dict(event.__dict__), envelope, event.model_fields_set)
 
     def _told(self, batch: pa.RecordBatch, row: int, error: Exception) -> AggregateError:
         handled = batch.column("handled")[row].as_py()
@@ -312,9 +312,12 @@ def _reader(event: type[Event]) -> _Reader:
     """
     kinds = dict(paths_of(event))
     if set(kinds) != {(name,) for name in event.model_fields}:
-        return lambda data, envelope: event.made(
-            dict(event.from_payload(jsontext.parse_object(data)).__dict__), envelope
-        )
+
+        def read_by_class(data: str, envelope: object) -> Event:
+            found = event.from_payload(jsontext.parse_object(data))
+            return event.made(dict(found.__dict__), envelope, found.model_fields_set)
+
+        return read_by_class
     defaults = {
         name: field.default for name, field in event.model_fields.items() if not field.is_required()
     }
@@ -326,17 +329,20 @@ def _reader(event: type[Event]) -> _Reader:
 
     def read(data: str, envelope: object) -> Event:
         payload = load(data)
-        values = {}
+        values, missing = {}, False
         for name, key, convert in made:
             if key in payload:
                 value = payload[key]
                 values[name] = value if convert is None or value is None else convert(value)
             else:
-                values[name] = defaults[name]
+                values[name], missing = defaults[name], True
         # As `Event.made` does it, but for the call.
         found: Event = new(event)
         put(found, "__dict__", values)
         put(found, "_esnb_envelope", envelope)
+        if missing:
+            said = {name for name, key, _ in made if key in payload}
+            put(found, "__pydantic_fields_set__", said)
         return found
 
     return read

@@ -293,3 +293,14 @@ def test_a_sketch_of_a_log_on_disk(tmp_path: Any) -> None:
         owner = esnb.sketch(log, "order").run()
         folded = owner.fold(log.read_stream("order-1"))
         assert folded.state() == {"total": Decimal("1.50"), "at": at}
+
+
+def test_what_is_missing_is_no_null_in_sql_either() -> None:
+    log = MemoryLog(zone="UTC")
+    for payload in ('{"n": 1, "a": null}', '{"n": null, "a": []}', '{"a": []}', '{"n": 2}'):
+        log.write("order-1", "Changed", payload)
+    owner, _ = run(sketch(log, "order"))
+    rows = dicts(Timeline(log, owner).history())
+    assert [(row["n"], row["a"]) for row in rows] == [
+        (1, None), (None, "[]"), (None, "[]"), (2, "[]"),
+    ]  # fmt: skip

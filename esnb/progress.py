@@ -36,3 +36,5 @@ def bar(
         total=total, unit=unit, desc=title[:60], unit_scale=True, leave=False, delay=delay
     ) as shown:
         yield shown.update
+        # Archives end before their last byte is read; a notebook would call that an error.
+        shown.n = shown.total or shown.n

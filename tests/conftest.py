@@ -26,6 +26,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _real_data_for_notebooks() -> None:
+    """Notebooks run in copies, from where the folder is not found by its place."""
+    os.environ["ESNB_SHARED_DATA"] = str(SHARED)
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Log]:
     with Log.create(tmp_path / "log", zone="UTC") as opened:

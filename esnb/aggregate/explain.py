@@ -93,7 +93,7 @@ def _table(rows: Iterable[Explained], caption: str = "") -> str:
     body = "".join(
         f"<tr>{left}<b>{escape(row.field)}</b></td>{left}{row.tier}</td>{left}{escape(row.fold)}"
         + (f"<br><small>{escape(row.why)}</small>" if row.why else "")
-        + f"</td>{left}<code style='white-space:pre-wrap'>{escape(row.sql)}</code></td></tr>"
+        + f"</td>{left}<pre style='margin:0;white-space:pre-wrap'>{escape(row.sql)}</pre></td></tr>"
         for row in rows
     )
     title = f"<caption>{escape(caption)}</caption>" if caption else ""

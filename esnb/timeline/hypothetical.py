@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import duckdb
 
 from esnb.errors import TimelineError
@@ -154,11 +156,13 @@ class WhatIf(Timeline):
             " min(stream) AS one",
             '"field"',
         )
-        return html_table(
+        table = html_table(
             ["field", "aggregates that differ", "one of them"],
             changes.order('n DESC, "field"').fetchall(),
-            caption=f"What if, beside {self.actual!r}: {gone:,} events taken out, {new:,} put in;"
-            f" {said}. Now they differ in:",
+        )
+        return (
+            f"<p><b>What if</b>, beside {escape(repr(self.actual))}: {gone:,} events taken out, "
+            f"{new:,} put in; {escape(said)}.<br>The states differ now in:</p>{table}"
         )
 
 

@@ -95,6 +95,24 @@ def test_a_notebook_without_the_sample_log_says_how_to_make_it(path, tmp_path):
         twice(folder / path.name)
 
 
+def test_real_data_that_is_not_here_is_said_once_and_skipped(project, tmp_path, monkeypatch):
+    monkeypatch.setenv("ESNB_SHARED_DATA", str(tmp_path / "nowhere"))
+    notebook = nbformat.read(project / "notebooks" / "02_time_travel.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    start = next(place for place, cell in enumerate(code) if "ESNB_SHARED_DATA" in cell.source)
+    notebook.cells = [code[0], *code[start:]]
+    path = project / "notebooks" / "only_real_data.ipynb"
+    nbformat.write(notebook, path)
+    try:
+        first, _ = twice(path)
+    finally:
+        path.unlink()
+    said = shown(first)
+    assert len(said) > 4
+    assert said[1][0].startswith("Skipped: no folder")
+    assert [text for cell in said[2:] for text in cell] == []
+
+
 def test_the_sample_log_is_the_same_each_time(project, tmp_path):
     script = Path(__file__).parents[2] / "data" / "generate_shop.py"
     subprocess.run([sys.executable, script, tmp_path / "shop"], check=True, timeout=300)

@@ -78,7 +78,7 @@ def test_no_periods_are_an_empty_table(accounts: EventLog) -> None:
 def test_what_if_shows_what_differs(accounts: EventLog) -> None:
     line = accounts.timeline(Account)
     page = line.what_if(drop="event_type = 'Closed'")._repr_html_()
-    assert "What if, beside Timeline(Account): 6 events taken out, 0 put in" in page
+    assert "beside Timeline(Account): 6 events taken out, 0 put in" in page
     assert "6 aggregates touched" in page
     [row] = [row for row in page.split("<tr>") if ">status<" in row]
     assert ">6<" in row

@@ -90,10 +90,11 @@ def _sql(field: FieldPlan, layout: Layout) -> str:
 def _table(rows: Iterable[Explained], caption: str = "") -> str:
     # MathJax leaves elements of this class alone; left is not where a notebook puts text.
     left = "<td class='tex2jax_ignore' style='text-align:left;vertical-align:top'>"
+    sql = "<pre style='margin:0;background:transparent;white-space:pre-wrap'>"
     body = "".join(
         f"<tr>{left}<b>{escape(row.field)}</b></td>{left}{row.tier}</td>{left}{escape(row.fold)}"
         + (f"<br><small>{escape(row.why)}</small>" if row.why else "")
-        + f"</td>{left}<pre style='margin:0;white-space:pre-wrap'>{escape(row.sql)}</pre></td></tr>"
+        + f"</td>{left}{sql}{escape(row.sql)}</pre></td></tr>"
         for row in rows
     )
     title = f"<caption>{escape(caption)}</caption>" if caption else ""

@@ -238,6 +238,9 @@ class _Choosing:
         fold, why = self._fold(kind, updates)
         if fold == "python":
             return python(why)
+        if reads and fold in ("running", "collection"):
+            what = "a sum that is set anew" if fold == "running" else f"a {kind.name}"
+            return python(f"{what}, and reads {', '.join(sorted(reads))}")
         if reads:
             why = "; ".join(filter(None, [f"reads {', '.join(sorted(reads))}", why]))
         return FieldPlan(name, kind, default, 2 if reads else 1, fold, why, updates, closed)

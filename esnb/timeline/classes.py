@@ -125,11 +125,12 @@ class ClassDefinition:
 
     def rows(self) -> str:
         """Return the SELECT of the typed rows, with all columns."""
-        return rows_sql(self.owner, {}, unknown=self.unknown, known=self.known)
+        lenient = bool(self.python)
+        return rows_sql(self.owner, {}, unknown=self.unknown, known=self.known, lenient=lenient)
 
     def fold(self, log: Log) -> Fold:
         """Return the fold, its reading function known to the log's session."""
-        self.failures = register(log.cursor, self.owner)
+        self.failures = register(log.cursor, self.owner, lenient=bool(self.python))
         return self._fold
 
     @cached_property
@@ -163,10 +164,16 @@ class ClassDefinition:
         rows = rows_sql(
             owner,
             extra,
-            read=None if native is not None else " ".join(field.said for field in fields),
+            read=" ".join(
+                [
+                    *(field.said for field in fields),
+                    *(f"e.{name}" for side in sides for name, _ in side.columns),
+                ]
+            ),
             guard=guard_of(plan, layout),
             unknown=self.unknown,
             known=self.known,
+            lenient=bool(self.python),
         )
         return Fold(rows, tuple(fields), bool(owner.description.ends), tuple(sides))
 

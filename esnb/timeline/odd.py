@@ -43,16 +43,21 @@ def columns_of(description: Description) -> tuple[Column, ...]:
     return description.layout.columns or (Column("d_", "BOOLEAN"),)
 
 
-def function_name(description: Description) -> str:
-    """Return the name of the SQL function that reads odd payloads of a class."""
-    return f"_esnb_read_{description.fingerprint[:24]}"
+def function_name(description: Description, *, lenient: bool = False) -> str:
+    """Return the name of the SQL function that reads odd payloads of a class.
+
+    A `lenient` one leaves out values that no column holds: for what only Python reads.
+    """
+    return f"_esnb_{'look' if lenient else 'read'}_{description.fingerprint[:24]}"
 
 
 # DuckDB itself keeps no hold of a function beyond the cursor on which it was made.
 _FUNCTIONS: dict[str, tuple[Any, Failures]] = {}
 
 
-def register(cursor: duckdb.DuckDBPyConnection, owner: type[Aggregate]) -> Failures:
+def register(
+    cursor: duckdb.DuckDBPyConnection, owner: type[Aggregate], *, lenient: bool = False
+) -> Failures:
     """Make the reading function of a class known to the DuckDB behind `cursor`, once.
 
     Returns
@@ -61,8 +66,8 @@ def register(cursor: duckdb.DuckDBPyConnection, owner: type[Aggregate]) -> Failu
         Where it leaves what it raises.
     """
     description = owner.description
-    name = function_name(description)
-    read, failures = _FUNCTIONS.setdefault(name, _reading_function(owner))
+    name = function_name(description, lenient=lenient)
+    read, failures = _FUNCTIONS.setdefault(name, _reading_function(owner, lenient))
     known = cursor.execute(
         "SELECT 1 FROM duckdb_functions() WHERE function_name = ?", [name]
     ).fetchone()
@@ -79,13 +84,13 @@ def register(cursor: duckdb.DuckDBPyConnection, owner: type[Aggregate]) -> Failu
     return failures
 
 
-def _reading_function(owner: type[Aggregate]) -> tuple[Any, Failures]:
+def _reading_function(owner: type[Aggregate], lenient: bool) -> tuple[Any, Failures]:
     failures = Failures()
     events = _events_of(owner)
 
     def read(event_types: Any, versions: Any, data: Any, positions: Any, streams: Any) -> pa.Array:
         # DuckDB calls it in several threads at once.
-        reader = _Reader(owner, events)
+        reader = _Reader(owner, events, lenient)
         rows = zip(event_types.to_pylist(), versions.to_pylist(), data.to_pylist(), strict=True)
         for row, (event_type, version, text) in enumerate(rows):
             try:
@@ -115,8 +120,9 @@ def _events_of(owner: type[Aggregate]) -> _Events:
 class _Reader:
     """Reads payloads of a class one by one, into columns."""
 
-    def __init__(self, owner: type[Aggregate], events: _Events) -> None:
+    def __init__(self, owner: type[Aggregate], events: _Events, lenient: bool) -> None:
         self.owner = owner
+        self._lenient = lenient
         self.columns = columns_of(owner.description)
         self._events = events
         self._values: dict[str, list[Any]] = {column.name: [] for column in self.columns}
@@ -142,6 +148,10 @@ class _Reader:
                 value = _fitting(to_column(kind, value), column)
             except TypeError as error:
                 raise EventError(".".join(path), str(error)) from error
+            except EventError:
+                if not self._lenient:
+                    raise
+                value = None
             values = self._values[column.name]
             # Events of other types say nothing here.
             values.extend([None] * (self._count - len(values)))

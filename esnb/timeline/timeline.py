@@ -16,6 +16,7 @@ from esnb.aggregate.condition import condition_sql
 from esnb.aggregate.explain import Explanation, explained
 from esnb.errors import TimelineError, shown
 from esnb.query.names import quote
+from esnb.show import html_table
 from esnb.timeline import blame, counts, cube, diff, pipeline
 from esnb.timeline.breaches import breaches_sql
 from esnb.timeline.build import interval_sql, one_row
@@ -541,16 +542,17 @@ class Timeline:
             f" min(t.system_from)::VARCHAR, max(t.system_from)::VARCHAR FROM {table.source} AS t",
         )
         span = f", {escape(first)} to {escape(last)}" if first else ""
-        body = "".join(
-            f"<tr><td>{escape(field.name)}</td><td>{escape(field.key)}</td>"
-            f"<td>{escape(field.type)}</td></tr>"
-            for field in read.fold.fields
-        )
+        if isinstance(self._definition, ClassDefinition):
+            folds = {row.field: f"{row.fold} (tier {row.tier})" for row in self.explain()}
+            names = ("field", "type", "fold")
+            rows = [(field.name, field.type, folds[field.name]) for field in read.fold.fields]
+        else:
+            names = ("field", "payload key", "type")
+            rows = [(field.name, field.key, field.type) for field in read.fold.fields]
         return (
             f"<p><b>{escape(repr(self))}</b><br>{table.state.events:,} events, "
             f"{table.state.streams:,} streams, {alive:,} there now{span}</p>"
-            "<table><thead><tr><th>field</th><th>payload key</th><th>type</th></tr></thead>"
-            f"<tbody>{body}</tbody></table>"
+            f"{html_table(names, rows)}"
         )
 
     def built(self) -> Table:

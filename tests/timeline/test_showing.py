@@ -58,6 +58,15 @@ def accounts(tmp_path: Path) -> Iterator[EventLog]:
         yield log
 
 
+def test_a_timeline_of_a_class_tells_how_its_fields_are_folded(accounts: EventLog) -> None:
+    page = accounts.timeline(Account)._repr_html_()
+    assert "Timeline(Account)" in page
+    assert "30 events, 12 streams, 12 there now" in page
+    [row] = [row for row in page.split("<tr>") if ">balance<" in row]
+    assert ">BIGINT<" in row
+    assert ">sum (tier 2)<" in row
+
+
 def test_periods_are_counted_and_the_first_are_shown(accounts: EventLog) -> None:
     periods = accounts.timeline(Account).when(lambda a: a.status == "open")
     page = periods._repr_html_()

@@ -40,7 +40,7 @@ def condition_sql(
     except NotTraced as reason:
         raise AggregateError(
             f"SQL cannot ask this: {reason}. Say the condition in SQL, e.g. \"status = 'pending'\""
-        ) from reason
+        ) from None
 
     def leaf(name: str, args: tuple[Any, ...]) -> str:
         if name == "state":

@@ -156,13 +156,16 @@ class WhatIf(Timeline):
             " min(stream) AS one",
             '"field"',
         )
-        table = html_table(
-            ["field", "aggregates that differ", "one of them"],
-            changes.order('n DESC, "field"').fetchall(),
+        rows = changes.order('n DESC, "field"').fetchall()
+        told = (
+            "The states differ now in:</p>"
+            + html_table(["field", "aggregates that differ", "one of them"], rows)
+            if rows
+            else "The states are the same now.</p>"
         )
         return (
             f"<p><b>What if</b>, beside {escape(repr(self.actual))}: {gone:,} events taken out, "
-            f"{new:,} put in; {escape(said)}.<br>The states differ now in:</p>{table}"
+            f"{new:,} put in; {escape(said)}.<br>{told}"
         )
 
 

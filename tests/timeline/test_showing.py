@@ -113,6 +113,13 @@ def test_an_aggregate_that_never_was_has_a_row_of_its_own(accounts: EventLog) ->
     assert page.count(">account-0<") == 3
 
 
+def test_what_changes_nothing_says_so(accounts: EventLog) -> None:
+    page = accounts.timeline(Account).what_if(drop=[])._repr_html_()
+    assert "0 events taken out, 0 put in; 0 aggregates touched" in page
+    assert "The states are the same now." in page
+    assert "<table>" not in page
+
+
 def test_one_field_explains_itself_as_all_do() -> None:
     whole = Account.explain()
     assert repr(whole["balance"]).startswith("balance  tier 2  sum\n")

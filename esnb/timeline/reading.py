@@ -24,6 +24,7 @@ from esnb.aggregate.root import Aggregate, Description
 from esnb.sqltext import literal
 from esnb.timeline.fold import CARRIED
 from esnb.timeline.odd import columns_of, function_name
+from esnb.timeline.usual import shape_of, usual_pattern
 
 __all__ = ["rows_sql"]
 
@@ -42,7 +43,8 @@ Path = tuple[str, ...]
 class _Shapes:
     """The shapes in which DuckDB reads payloads: keys and types, as few passes as they need."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, condition: str) -> None:
+        self._name, self._condition = name, condition
         self._groups: list[dict[str, Any]] = []
         self._types: list[set[str]] = []
 
@@ -58,7 +60,7 @@ class _Shapes:
         for key in path[:-1]:
             shape = shape.setdefault(key, {})
         shape[path[-1]] = kind
-        return f"e.j{number}" + "".join(f"[{literal(key)}]" for key in path)
+        return f"e.{self._name}{number}" + "".join(f"[{literal(key)}]" for key in path)
 
     def _fits(self, shape: Any, path: Path, kind: str) -> bool:
         for depth, key in enumerate(path):
@@ -73,12 +75,13 @@ class _Shapes:
         return bool(shape == kind)
 
     def columns(self) -> list[str]:
-        """Return the columns ``j0``, ``j1``… of the rows ``e``."""
+        """Return the columns of the rows ``e``."""
         found = []
         for number, shape in enumerate(self._groups):
-            types = ", ".join(map(literal, sorted(self._types[number])))
-            data = f"CASE WHEN e.handled IN ({types}) THEN e.data END"
-            found.append(f"from_json({data}, {literal(json.dumps(shape))}) AS j{number}")
+            types = _listed(self._types[number])
+            data = f"CASE WHEN {self._condition} AND e.handled IN ({types}) THEN e.data END"
+            shaped = f"from_json({data}, {literal(json.dumps(shape))})"
+            found.append(f"{shaped} AS {self._name}{number}")
         return found
 
 
@@ -88,14 +91,38 @@ class _Reading:
     def __init__(self, description: Description) -> None:
         self.description = description
         self.layout: Layout = description.layout
-        self.shapes = _Shapes()
+        self.usual_shapes = _Shapes("u", "e.usual")
+        self.shapes = _Shapes("j", "NOT e.usual")
         self.pointers: dict[str, int] = {}
         self.types: dict[type[Event], list[str]] = {}
         for event_type, (event, _) in description.handlers.items():
             self.types.setdefault(event, []).append(event_type)
 
+    def usually(self) -> str:
+        """Return SQL that says whether one look at the text shows that SQL may read it.
+
+        True of what is not handled.
+        """
+        branches = []
+        self.usual: dict[str, dict[str, list[str]]] = {}
+        for event, event_types in self.types.items():
+            pattern = usual_pattern(event)
+            if not _is_plain(event) or (pattern is None and event.model_fields):
+                continue
+            condition = f"e.schema_version = {event.version}"
+            if pattern is not None:
+                condition += f" AND regexp_full_match(e.data, {literal(pattern)})"
+            branches.append(_branch(event_types, condition))
+            for path, kind in paths_of(event):
+                read = value = self.usual_shapes.place(path, shape_of(kind), event_types)
+                if kind.name in ("instant", "date"):
+                    value = f"CAST({read} AS {kind.sql})"
+                column = self.layout.of(event)[path].name
+                self.usual.setdefault(column, {}).setdefault(value, []).extend(event_types)
+        return _case(branches)
+
     def plainly(self) -> str:
-        """Return SQL that says of a handled event whether SQL may read it; NULL of others."""
+        """Return SQL that says of a handled event that is not usual whether SQL may read it."""
         branches = []
         self.values: dict[str, dict[str, list[str]]] = {}
         for event, event_types in self.types.items():
@@ -103,40 +130,32 @@ class _Reading:
             if plain is None:
                 continue
             condition, values = plain
-            types = ", ".join(map(literal, event_types))
-            branches.append(f"\n                WHEN e.handled IN ({types}) THEN {condition}")
+            branches.append(_branch(event_types, condition))
             for name, value in values.items():
                 self.values.setdefault(name, {}).setdefault(value, []).extend(event_types)
-        if not branches:
-            return "e.handled IS NULL"
-        return f"CASE{''.join(branches)}\n                ELSE e.handled IS NULL END"
+        return _case(branches)
 
     def value(self, column: Column) -> str:
         """Return SQL of one column: read by SQL where ``e.plain``, else by Python in ``e.odd``."""
-        ways = self.values.get(column.name, {})
-        if not ways:
-            return f"e.odd[{literal(column.name)}]"
-        if len(ways) == 1:
-            # In an event of another type a key of this name may be anything.
-            ((value, types),) = ways.items()
-            read = (
-                value
-                if self._only(types)
-                else f"CASE WHEN e.handled IN ({_listed(types)}) THEN {value} END"
-            )
-        else:
-            read = (
-                "CASE"
-                + "".join(
-                    f" WHEN e.handled IN ({_listed(types)}) THEN {value}"
-                    for value, types in ways.items()
-                )
-                + " END"
-            )
-        return f"CASE WHEN e.plain THEN {read} ELSE e.odd[{literal(column.name)}] END"
+        usual = self._read(self.usual.get(column.name, {}), usual=True)
+        plain = self._read(self.values.get(column.name, {}))
+        odd = f"e.odd[{literal(column.name)}]"
+        return f"CASE WHEN e.usual THEN {usual} WHEN e.plain THEN {plain} ELSE {odd} END"
 
-    def _only(self, types: Iterable[str]) -> bool:
-        return set(types) >= set(self.description.handlers)
+    def _read(self, ways: Mapping[str, list[str]], *, usual: bool = False) -> str:
+        if not ways:
+            return "NULL"
+        if len(ways) == 1:
+            ((value, types),) = ways.items()
+            # In an event of another type a key of this name may be anything, unless all its
+            # keys are known.
+            if set(types) >= set(self.description.handlers) or (usual and self._alone(value)):
+                return value
+        return f"CASE{''.join(_branch(types, value) for value, types in ways.items())} END"
+
+    def _alone(self, value: str) -> bool:
+        """Tell whether a value that is read from usual payloads belongs to one column."""
+        return sum(value in ways for ways in self.usual.values()) == 1
 
     def plain(self, event: type[Event]) -> tuple[str, dict[str, str]] | None:
         """Return when SQL may read a payload of `event`, and SQL of each column."""
@@ -214,6 +233,17 @@ class _Reading:
         return condition, value
 
 
+def _branch(event_types: Iterable[str], sql: str) -> str:
+    return f"\n                WHEN e.handled IN ({_listed(event_types)}) THEN {sql}"
+
+
+def _case(branches: list[str]) -> str:
+    """Return the CASE that is true of what is not handled, and false of what no branch is for."""
+    if not branches:
+        return "e.handled IS NULL"
+    return f"CASE{''.join(branches)}\n                ELSE e.handled IS NULL END"
+
+
 def rows_sql(
     owner: type[Aggregate],
     extra: Mapping[str, str],
@@ -222,6 +252,7 @@ def rows_sql(
     guard: str | None = None,
     unknown: str = "error",
     known: Iterable[str] = (),
+    lenient: bool = False,
 ) -> str:
     """Return the SELECT of the rows of an aggregate class (see `esnb.timeline.fold.Fold`).
 
@@ -238,9 +269,12 @@ def rows_sql(
         ``"keep"``: events that the class does not know are rows that change nothing.
     known
         Event types that are known beside those of the class.
+    lenient
+        Values that no column holds are left out: nothing but Python reads them.
     """
     description = owner.description
     reading = _Reading(description)
+    usual = reading.usually()
     plain = reading.plainly()
     done = "false"
     if description.noop is not None:
@@ -249,12 +283,16 @@ def rows_sql(
     handled = _listed(description.handlers)
     failing = "e.event_type" if done == "false" else f"CASE WHEN NOT {done} THEN e.event_type END"
     pointers = ", ".join(map(literal, reading.pointers))
-    kinds = f", json_type(e.data, [{pointers}]) AS k" if reading.pointers else ""
-    shapes = "".join(f", {column}" for column in reading.shapes.columns())
+    kinds = ""
+    if reading.pointers:
+        kinds = f", json_type(CASE WHEN NOT e.usual THEN e.data END, [{pointers}]) AS k"
+    shapes = "".join(
+        f", {column}" for column in (*reading.usual_shapes.columns(), *reading.shapes.columns())
+    )
     ended = f"{failing} IN ({_listed(description.ends)})" if description.ends else "false"
     all_known = _listed({*description.known, *known})
     call = (
-        f"{function_name(description)}"
+        f"{function_name(description, lenient=lenient)}"
         "(e.event_type, e.schema_version, e.data, e.position, e.stream)"
     )
     checked = "e.plain OR e.odd IS NOT NULL"
@@ -262,7 +300,7 @@ def rows_sql(
         inside = f"e.event_type IN ({all_known})" if all_known else "false"
         failed = f"NOT ({done}) AND " if done != "false" else ""
         checked = (
-            f"({checked}) AND CASE WHEN {failed}NOT ({inside})"
+            f"({checked}) AND CASE WHEN e.handled IS NULL AND {failed}NOT ({inside})"
             f" THEN {call} IS NOT NULL ELSE true END"
         )
     columns = columns_of(description)
@@ -291,15 +329,18 @@ FROM (
     FROM (
         SELECT e.*, CASE WHEN NOT e.plain THEN {call} END AS odd
         FROM (
-            SELECT e.*, {plain} AS plain
+            SELECT e.*, CASE WHEN e.usual THEN true ELSE {plain} END AS plain
             FROM (
                 SELECT e.*{kinds}{shapes}
                 FROM (
-                    SELECT e.* EXCLUDE (category, tags, metadata),
-                        CASE WHEN {failing} IN ({handled or "NULL"}) THEN e.event_type END
-                            AS handled,
-                        coalesce({ended}, false) AS ended
-                    FROM {_of(description)} AS e
+                    SELECT e.*, {usual} AS usual
+                    FROM (
+                        SELECT e.* EXCLUDE (category, tags, metadata),
+                            CASE WHEN {failing} IN ({handled or "NULL"}) THEN e.event_type END
+                                AS handled,
+                            coalesce({ended}, false) AS ended
+                        FROM {_of(description)} AS e
+                    ) AS e
                 ) AS e
             ) AS e
         ) AS e

@@ -5,7 +5,8 @@
     rows      what a fold folds, maybe only some of it, maybe behind carried rows
     turned    the same with `turn`, the place in the order of the fold
     sided     the same with the columns that the sides add
-    states    after each row (`every_sql`), or after the last of each stream (`last_sql`)
+    states    after each row (`every_sql`), or after the last of each stream (`last_sql` on
+              the valid clock, `newest_sql` on the system clock)
 
 On the system clock rows are folded by position (`system_rows`); on the valid clock by
 ``occurred_on`` and position (`valid_rows`).
@@ -28,6 +29,7 @@ from esnb.timeline.fold import BOXED_NULL, CARRIED, Field, Fold, Side, column
 __all__ = [
     "every_sql",
     "last_sql",
+    "newest_sql",
     "register",
     "sided",
     "system_rows",
@@ -220,6 +222,46 @@ SELECT s.stream, {", ".join(f"arg_max_null(s.{name}, s.turn) AS {name}" for name
     max(s.occurred_on) AS valid_from, arg_max_null(s.next_on, s.turn) AS valid_to{folded}
 FROM said AS s GROUP BY s.stream
 ORDER BY s.stream
+""".strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
+
+
+def newest_sql(fold: Fold, source: str) -> str:
+    """Return the SELECT of the newest state of each stream, on the system clock.
+
+    It groups where `every_sql` sorts: several times faster, when only the last row counts.
+
+    Parameters
+    ----------
+    source
+        Rows of `system_rows`, `sided` if the fold has sides: a table, or a SELECT in
+        parentheses.
+
+    Returns
+    -------
+    str
+        ``stream``, ``revision``, ``position``, and the fields under their names, of the
+        aggregates that are there; rows in no order.
+    """
+    if fold.ends:
+        source = f"""(
+    SELECT e.* EXCLUDE (last_end) FROM (
+        SELECT e.*, max(e.turn) FILTER (e.ended) OVER (PARTITION BY e.stream) AS last_end
+        FROM {source} AS e
+    ) AS e WHERE e.last_end IS NULL OR e.turn > e.last_end
+)"""  # noqa: S608 (our own text)
+    said = "".join(f", {field.said} AS said_{i}" for i, field in enumerate(fold.fields))
+    folded = "".join(
+        f",\n    {field.aggregated(f's.said_{i}', 's.turn')} AS {column(field)}"
+        for i, field in enumerate(fold.fields)
+    )
+    # The time is read although it is not shown: with it, the rows are checked.
+    return f"""
+WITH said AS (
+    SELECT e.stream, e.revision, e.position, e.turn, e.occurred_on{said}
+    FROM {source} AS e
+)
+SELECT s.stream, max(s.revision) AS revision, max(s.position) AS position{folded}
+FROM said AS s GROUP BY s.stream HAVING count(s.occurred_on) > 0
 """.strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 from types import CodeType
 
-__all__ = ["blind_spots", "reads_identity", "stored_names"]
+__all__ = ["blind_spots", "raises", "reads_identity", "stored_names"]
 
 _UNSEEN = {
     "SETUP_FINALLY": "try",
@@ -58,6 +58,20 @@ def reads_identity(code: CodeType) -> tuple[int, bool] | None:
         if name not in ("CACHE", "EXTENDED_ARG", "NOP"):
             before.append(instruction)
     return None
+
+
+def raises(error: BaseException) -> bool:
+    """Tell whether the code in which an error arose says ``raise`` there."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    code = trace.tb_frame.f_code
+    return any(
+        instruction.offset == trace.tb_lasti and instruction.opname == "RAISE_VARARGS"
+        for instruction in dis.get_instructions(code)
+    )
 
 
 def stored_names(code: CodeType) -> set[str]:

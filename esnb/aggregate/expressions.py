@@ -17,9 +17,13 @@ from typing import Any
 
 from esnb.aggregate.kinds import Kind, kind_of_value
 
-__all__ = ["CURRENT", "Expression", "NotTraced", "literal", "truth"]
+__all__ = ["CURRENT", "Expression", "NotTraced", "Raised", "literal", "truth"]
 
 Key = tuple[Any, ...]
+
+
+class Raised(TypeError):
+    """What Python would raise on this way through a handler."""
 
 
 class NotTraced(Exception):
@@ -298,11 +302,11 @@ def known(value: Expression) -> Expression:
 
     Raises
     ------
-    TypeError
+    Raised
         On the way where it is None, as Python would.
     """
     if is_none(value):
-        raise TypeError("None stands where an operation needs a value")
+        raise Raised("None stands where an operation needs a value")
     return _as(value, value.kind.known()) if value.kind.nullable else value
 
 
@@ -330,7 +334,7 @@ def _numeric(sign: str, *values: Expression) -> None:
 def _number_kind(sign: str, a: Expression, b: Expression, scale: int) -> Kind:
     names = {a.kind.name, b.kind.name}
     if names == {"decimal", "float"}:
-        raise TypeError("Decimal and float do not mix")
+        raise Raised("Decimal and float do not mix")
     if "float" in names:
         return Kind("float")
     if "decimal" not in names:

@@ -259,9 +259,12 @@ class Aggregate:
         """Take in one recorded event (see `fold`)."""
         if not self.stream:
             self.stream = recorded.stream
+        begins = self.revision < 0 and not self.uncommitted
         self.revision = recorded.revision
         description = type(self).description
         if description.noop is not None and recorded.data.get(description.noop) is not None:
+            # What failed does not bring an aggregate about, nor back.
+            self._ended = self._ended or begins
             return
         handled = description.handlers.get(recorded.event_type)
         event = None if handled is None else handled[0].from_recorded(recorded)

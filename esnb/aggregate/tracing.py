@@ -15,9 +15,17 @@ from dataclasses import dataclass
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
-from esnb.aggregate.bytecode import blind_spots, reads_identity
+from esnb.aggregate.bytecode import blind_spots, raises, reads_identity
 from esnb.aggregate.event import Event
-from esnb.aggregate.expressions import CURRENT, Expression, NotTraced, is_none, known, truth
+from esnb.aggregate.expressions import (
+    CURRENT,
+    Expression,
+    NotTraced,
+    Raised,
+    is_none,
+    known,
+    truth,
+)
 from esnb.aggregate.kinds import Kind
 from esnb.aggregate.proxies import Change, Payload, Proxy, State
 
@@ -210,6 +218,10 @@ class _Run:
         except RecursionError:
             raise NotTraced(f"{self.tracing.handler.__qualname__} calls itself too deep") from None
         except Exception as error:
+            if not isinstance(error, Raised) and not raises(error):
+                # Something was called with a stand-in and did not know what to do with it.
+                unknown = NotTraced(f"{type(error).__name__}: {error}")
+                raise self._placed(unknown.with_traceback(error.__traceback__)) from None
             if self._unseen is None:
                 raised = f"{type(error).__name__}: {error}"
         finally:

@@ -175,7 +175,9 @@ class ClassDefinition:
             known=self.known,
             lenient=bool(self.python),
         )
-        return Fold(rows, tuple(fields), bool(owner.description.ends), tuple(sides))
+        pauses = owner.description.noop is not None
+        ends = pauses or bool(owner.description.ends)
+        return Fold(rows, tuple(fields), ends, tuple(sides), pauses)
 
 
 def _whole(field: FieldPlan, said: str) -> Field:
@@ -184,6 +186,8 @@ def _whole(field: FieldPlan, said: str) -> Field:
 
 def _field(field: FieldPlan, said: str) -> Field:
     kind = field.kind
+    if said == "NULL":
+        said = f"CAST(NULL AS {kind.sql})"  # no event ever says anything of it
     if field.fold == "collection":
         empty = f"CAST({'MAP {}' if kind.name == 'dict' else '[]'} AS {kind.sql})"
         return Field(field.name, field.name, kind.sql, said, kind="latest", default=empty)

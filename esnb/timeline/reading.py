@@ -289,7 +289,10 @@ def rows_sql(
     shapes = "".join(
         f", {column}" for column in (*reading.usual_shapes.columns(), *reading.shapes.columns())
     )
-    ended = f"{failing} IN ({_listed(description.ends)})" if description.ends else "false"
+    ended = f"e.event_type IN ({_listed(description.ends)})" if description.ends else "false"
+    if description.noop is not None:
+        # NULL: as before, and absent at the begin of a stream.
+        ended = f"CASE WHEN NOT {done} THEN {ended} END"
     all_known = _listed({*description.known, *known})
     call = (
         f"{function_name(description, lenient=lenient)}"
@@ -338,7 +341,7 @@ FROM (
                         SELECT e.* EXCLUDE (category, tags, metadata),
                             CASE WHEN {failing} IN ({handled or "NULL"}) THEN e.event_type END
                                 AS handled,
-                            coalesce({ended}, false) AS ended
+                            {ended} AS ended
                         FROM {_of(description)} AS e
                     ) AS e
                 ) AS e

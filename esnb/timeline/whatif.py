@@ -172,7 +172,7 @@ def consequences_sql(actual: str, other: str, fields: Sequence[str]) -> str:
     whole = (
         "{'field': NULL::VARCHAR, 'place': -1, 'before': NULL::VARCHAR, 'after': NULL::VARCHAR,"
         " 'differs': (a.stream IS NULL) <> (b.stream IS NULL)"
-        + "".join(f" AND coalesce(a.{quote(n)}, b.{quote(n)}) IS NULL" for n in fields)
+        + "".join(f" AND a.{quote(n)} IS NULL AND b.{quote(n)} IS NULL" for n in fields)
         + "}"
     )
     every = ", ".join([whole, *([rows] if rows else [])])

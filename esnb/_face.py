@@ -47,7 +47,7 @@ def open(path: Place, **options: Any) -> EventLog:
         Its folder.
     **options
         ``verify`` (``"once"``, ``"always"``, ``"never"``), ``read_only``, ``maintain``,
-        ``timeout``; see `EventLog`.
+        ``timeout``, ``memory_limit`` (of questions, ``"500MB"``); see `EventLog`.
 
     Raises
     ------

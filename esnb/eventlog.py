@@ -28,6 +28,15 @@ _MANY = 12
 class EventLog(Log):
     """An event log: `Log` writes and keeps it, this class answers questions.
 
+    Parameters
+    ----------
+    memory_limit
+        How much memory questions may take (``"500MB"``, ``"4GB"``); what does not fit is put
+        on disk meanwhile.  DuckDB's own limit, four fifths of the machine's, without one.
+        What runs outside of SQL (imports, fields that Python folds) is not counted.
+    **options
+        Those of `Log`.
+
     Attributes
     ----------
     imported
@@ -40,8 +49,9 @@ class EventLog(Log):
     >>> log.sql("from order_as_of('2026-03-01T00:00:00Z')")     # doctest: +SKIP
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, memory_limit: str | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._memory_limit = memory_limit
         self._session: Session | None = None
         self._timelines: dict[str, Timeline] = {}
         self._made: dict[Any, Timeline] = {}
@@ -55,7 +65,9 @@ class EventLog(Log):
             raise LogError(f"the log {self.path} was closed; open it again with esnb.open(path)")
         if self._session is None:
             derived = None if self.read_only else self._layout.derived
-            self._session = Session(self.path, zone=self.zone, derived=derived)
+            self._session = Session(
+                self.path, zone=self.zone, memory_limit=self._memory_limit, derived=derived
+            )
         return self._session
 
     def close(self) -> None:

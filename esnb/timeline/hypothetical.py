@@ -9,12 +9,13 @@ import duckdb
 from esnb.errors import TimelineError
 from esnb.show import html_table
 from esnb.timeline.altered import Altered
+from esnb.timeline.definition import Definition
 from esnb.timeline.moment import LATEST, Moment
 from esnb.timeline.read import Read
 from esnb.timeline.states import as_of_sql
 from esnb.timeline.table import Table
 from esnb.timeline.text import literal
-from esnb.timeline.timeline import Definition, Timeline
+from esnb.timeline.timeline import Timeline
 from esnb.timeline.whatif import (
     Narrowed,
     TwoTables,

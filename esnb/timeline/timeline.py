@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
@@ -22,11 +22,11 @@ from esnb.timeline.breaches import breaches_sql
 from esnb.timeline.build import interval_sql, one_row
 from esnb.timeline.checking import Compared, compare
 from esnb.timeline.classes import ClassDefinition, Unknown
-from esnb.timeline.fold import Fold
+from esnb.timeline.definition import Definition
 from esnb.timeline.forms import Form, Mode, form
 from esnb.timeline.infer import declared_type
 from esnb.timeline.moment import LATEST, Moment, moment, ordered
-from esnb.timeline.payloads import Inferred, Log
+from esnb.timeline.payloads import Inferred
 from esnb.timeline.read import Read, Source
 from esnb.timeline.states import as_of_sql, history_sql
 from esnb.timeline.table import Table
@@ -36,7 +36,7 @@ from esnb.timeline.when import Periods, when_sql
 if TYPE_CHECKING:
     from esnb.timeline.hypothetical import WhatIf
 
-__all__ = ["Definition", "FieldInfo", "Timeline"]
+__all__ = ["FieldInfo", "Timeline"]
 
 _COUNTED = ("event_type", "actor")
 
@@ -46,30 +46,6 @@ class FieldInfo(NamedTuple):
 
     key: str
     type: str
-
-
-class Definition(Protocol):
-    """What a timeline is of.
-
-    Attributes
-    ----------
-    name
-        Stem of the names of its SQL macros.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    def fold(self, log: Log) -> Fold:
-        """Return what is folded, as the log is at one position.
-
-        A fold of another fingerprint than before has its states built anew.
-        """
-        ...
-
-    def settled(self, read: Read) -> Definition:
-        """Return what can fold the log that was read: this, or another definition."""
-        ...
 
 
 class Timeline:

@@ -21,8 +21,8 @@ from esnb.timeline.table import OWN, Table
 from esnb.timeline.text import literal
 
 if TYPE_CHECKING:
+    from esnb.timeline.definition import Definition
     from esnb.timeline.read import Read
-    from esnb.timeline.timeline import Definition
 
 __all__ = ["Narrowed", "TwoTables", "consequences_sql", "divergence_sql", "touched"]
 

@@ -27,7 +27,7 @@ class Placed(Event):
     customer: str
     at: datetime | None = None
 
-    def from1(d: Any) -> dict[str, Any]:  # noqa: N805
+    def from1(d: Any) -> dict[str, Any]:
         return {"customer": d.client.upper()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from esnb.timeline.fold import column
 from esnb.timeline.moment import Moment
 from esnb.timeline.table import Table
-from esnb.timeline.text import literal
+from esnb.timeline.text import literal, shown_sql
 
 __all__ = ["blame_sql"]
 
@@ -23,7 +23,7 @@ def blame_sql(table: Table, stream: str, at: Moment) -> str:
     )
     rows = ", ".join(
         f"{{'place': {i}, 'field': {literal(field.name)},"
-        f" 'value': CAST(arg_max_null(s.{name}, s.position) AS VARCHAR),"
+        f" 'value': {shown_sql(f'arg_max_null(s.{name}, s.position)', field.type)},"
         f" 'cause': max(s.position) FILTER (s.c{i})}}"
         for i, (field, name) in enumerate(zip(table.fold.fields, fields, strict=True))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from esnb.timeline.fold import column
 from esnb.timeline.moment import Moment
 from esnb.timeline.table import Table
-from esnb.timeline.text import literal
+from esnb.timeline.text import literal, shown_sql
 
 __all__ = ["diff_sql"]
 
@@ -35,7 +35,10 @@ def diff_sql(table: Table, a: Moment, b: Moment) -> str:
         ]
         + [
             f"{{'place': {i}, 'field': {literal(field.name)},"
-            f" 'before': CAST(w.f{i} AS VARCHAR), 'after': CAST(n.f{i} AS VARCHAR),"
+            f" 'before': CASE WHEN w.f{i} IS DISTINCT FROM n.f{i}"
+            f" THEN {shown_sql(f'w.f{i}', field.type)} END,"
+            f" 'after': CASE WHEN w.f{i} IS DISTINCT FROM n.f{i}"
+            f" THEN {shown_sql(f'n.f{i}', field.type)} END,"
             f" 'cause': CASE WHEN c.has THEN c.c{i} ELSE c.turned END,"
             f" 'differs': w.f{i} IS DISTINCT FROM n.f{i}}}"
             for i, field in enumerate(table.fold.fields)

@@ -104,8 +104,8 @@ class WhatIf(Timeline):
         duckdb.DuckDBPyRelation
             Of two timelines: ``stream``, ``change`` (``added``, ``removed``,
             ``changed``), ``field``, ``before`` (in the other) and ``after`` (in this one), as
-            text.  An aggregate without any field that came or went has a row whose
-            ``field`` is NULL.
+            text, of the fields that both have, of one type.  An aggregate without any
+            field that came or went has a row whose ``field`` is NULL.
         """
         if not isinstance(a, Timeline):
             return super().diff(a, b)
@@ -174,6 +174,15 @@ def _standing(read: Read, at: Moment) -> str:
     return as_of_sql(read.table, at)
 
 
-def _common(a: Read, b: Read) -> list[str]:
-    known = {field.name for field in b.fold.fields}
-    return [field.name for field in a.fold.fields if field.name in known]
+def _common(a: Read, b: Read) -> dict[str, str]:
+    """Return the fields that both have, with their types; another class may have other types."""
+    known = {field.name: field.type for field in b.fold.fields}
+    return {
+        field.name: field.type
+        for field in a.fold.fields
+        if field.name in known and _alike(field.type, known[field.name])
+    }
+
+
+def _alike(a: str, b: str) -> bool:
+    return a == b or (a.startswith("DECIMAL") and b.startswith("DECIMAL"))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from esnb.errors import TimelineError, shown
 from esnb.query import names
 
-__all__ = ["literal", "literals", "pointer", "unknown"]
+__all__ = ["literal", "literals", "pointer", "shown_sql", "unknown"]
 
 
 def literal(text: str) -> str:
@@ -40,6 +40,18 @@ def pointer(key: str) -> str:
     '/a~1b~0c'
     """
     return "/" + key.replace("~", "~0").replace("/", "~1")
+
+
+def shown_sql(value: str, kind: str) -> str:
+    """Return SQL of a value as people read it: an amount without zeros at its end but two.
+
+    >>> print(shown_sql("t.total", "BIGINT"))
+    CAST(t.total AS VARCHAR)
+    """
+    text = f"CAST({value} AS VARCHAR)"
+    if not kind.upper().startswith("DECIMAL"):
+        return text
+    return f"regexp_replace({text}, '(\\.[0-9]{{2}}[0-9]*?)0+$', '\\1')"
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> TimelineError:

@@ -6,7 +6,7 @@ the timeline as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from esnb.timeline.fold import Fold, column
 from esnb.timeline.payloads import Log
 from esnb.timeline.state import Part
 from esnb.timeline.table import OWN, Table
-from esnb.timeline.text import literal
+from esnb.timeline.text import literal, shown_sql
 
 if TYPE_CHECKING:
     from esnb.timeline.definition import Definition
@@ -153,7 +153,7 @@ def touched(
     return tuple(sorted(found))
 
 
-def consequences_sql(actual: str, other: str, fields: Sequence[str]) -> str:
+def consequences_sql(actual: str, other: str, fields: Mapping[str, str]) -> str:
     """Return the SELECT of what differs between two tables of states.
 
     Parameters
@@ -161,13 +161,14 @@ def consequences_sql(actual: str, other: str, fields: Sequence[str]) -> str:
     actual, other
         SELECTs as of `esnb.timeline.states.as_of_sql`.
     fields
-        Columns that both have.
+        Columns that both have, with their types.
     """
     rows = ", ".join(
         f"{{'field': {literal(name)}, 'place': {place},"
-        f" 'before': CAST(a.{quote(name)} AS VARCHAR), 'after': CAST(b.{quote(name)} AS VARCHAR),"
+        f" 'before': {shown_sql(f'a.{quote(name)}', kind)},"
+        f" 'after': {shown_sql(f'b.{quote(name)}', kind)},"
         f" 'differs': a.{quote(name)} IS DISTINCT FROM b.{quote(name)}}}"
-        for place, name in enumerate(fields)
+        for place, (name, kind) in enumerate(fields.items())
     )
     whole = (
         "{'field': NULL::VARCHAR, 'place': -1, 'before': NULL::VARCHAR, 'after': NULL::VARCHAR,"
@@ -192,7 +193,7 @@ ORDER BY l.stream, l.row.place
 
 
 def divergence_sql(
-    actual: Table, other: Table, fields: Sequence[str], moved: str, where: str
+    actual: Table, other: Table, fields: Iterable[str], moved: str, where: str
 ) -> str:
     """Return the SELECT of the first event of each aggregate in which the two differ.
 
@@ -203,6 +204,7 @@ def divergence_sql(
     where
         SQL over ``t`` that chooses among aggregates.
     """
+    fields = list(fields)
     changed = ", ".join(
         f"CASE WHEN t.{quote(name)} IS DISTINCT FROM lag(t.{quote(name)}) OVER o"
         f" THEN {literal(name)} END"

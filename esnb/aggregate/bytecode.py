@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dis
+from functools import lru_cache
 from types import CodeType
 
-__all__ = ["blind_spots", "raises", "reads_identity", "stored_names"]
+__all__ = ["blind_spots", "instructions", "raises", "reads_identity", "stored_names"]
 
 _UNSEEN = {
     "SETUP_FINALLY": "try",
@@ -26,10 +27,16 @@ _UNSEEN_NAMES = {"type", "id", "vars", "locals", "globals", "eval", "exec"}
 _IDENTITY = ("IS_OP", "IF_NONE", "IF_NOT_NONE")
 
 
+@lru_cache(maxsize=256)
+def instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
+    """Return the instructions of `code`, whose reading costs more than looking at them."""
+    return tuple(dis.get_instructions(code))
+
+
 def blind_spots(code: CodeType) -> tuple[int, str] | None:
     """Return line and construct of the first thing in `code` that tracing cannot see."""
     line = code.co_firstlineno
-    for instruction in dis.get_instructions(code):
+    for instruction in instructions(code):
         line = _line(instruction, line)
         found = _UNSEEN.get(instruction.opname)
         if found is not None:
@@ -45,7 +52,7 @@ def reads_identity(code: CodeType) -> tuple[int, bool] | None:
     """Return where `code` uses ``is``, and whether only to compare with None."""
     line = code.co_firstlineno
     before: list[dis.Instruction] = []
-    for instruction in dis.get_instructions(code):
+    for instruction in instructions(code):
         line = _line(instruction, line)
         name = instruction.opname
         if any(mark in name for mark in _IDENTITY):
@@ -70,7 +77,7 @@ def raises(error: BaseException) -> bool:
     code = trace.tb_frame.f_code
     return any(
         instruction.offset == trace.tb_lasti and instruction.opname == "RAISE_VARARGS"
-        for instruction in dis.get_instructions(code)
+        for instruction in instructions(code)
     )
 
 
@@ -78,7 +85,7 @@ def stored_names(code: CodeType) -> set[str]:
     """Return the names of the attributes that `code` sets on anything."""
     names = {
         instruction.argval
-        for instruction in dis.get_instructions(code)
+        for instruction in instructions(code)
         if instruction.opname in ("STORE_ATTR", "DELETE_ATTR")
     }
     for constant in code.co_consts:

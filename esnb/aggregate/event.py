@@ -38,6 +38,8 @@ _FIELDS_SET = "__pydantic_fields_set__"
 _UNSET = (_FIELDS_SET, "__pydantic_extra__", "__pydantic_private__")
 
 
+# Asking for these first spares most values the slow question whether they are a mapping.
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _new, _put = object.__new__, object.__setattr__
 
 
@@ -272,6 +274,8 @@ def _check_versions(cls: type[Event]) -> None:
 
 
 def _payload(value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Mapping):
         return Payload({key: _payload(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
@@ -280,6 +284,8 @@ def _payload(value: Any) -> Any:
 
 
 def _thawed(value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Mapping):
         return {key: _thawed(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

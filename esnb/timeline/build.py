@@ -258,7 +258,7 @@ class _Work:
             self.cursor,
             f"SELECT t.*, row_number() OVER () + {self.slots - 1} AS slot FROM ("  # noqa: S608
             f"SELECT {own}{states}{memory} FROM {_STATES} AS t"
-            " WHERE t.next_position IS NULL ORDER BY t.system_from, t.stream) AS t",
+            " WHERE t.next_position IS NULL ORDER BY t.system_from, t.position) AS t",
             self.folder,
             "open",
             fold=self.fold,
@@ -300,7 +300,7 @@ def _by_length(rows: str, span: int) -> list[str]:
     above = ["true", *(f"{length} > {bound}" for bound in bounds)]
     below = [*(f"{length} <= {bound}" for bound in bounds), "true"]
     return [
-        f"{rows} AND {low} AND {high} ORDER BY t.system_from, t.stream, t.position"
+        f"{rows} AND {low} AND {high} ORDER BY t.system_from, t.position"
         for low, high in zip(above, below, strict=True)
     ]
 

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
-from esnb import jsontext
 from esnb.aggregate.event import Event
 from esnb.aggregate.kinds import Kind
 from esnb.aggregate.layout import paths_of
@@ -28,6 +27,7 @@ from esnb.aggregate.root import Aggregate, column_value, handler_error
 from esnb.errors import AggregateError, EsnbError
 from esnb.instants import from_micros
 from esnb.timeline.arrowtypes import arrow_type
+from esnb.timeline.odd import parsed
 
 __all__ = ["Native"]
 
@@ -171,6 +171,7 @@ class Native:
         A field's value is noted where a handler may have changed it, and stands until then.
         """
         owner, steps = self.owner, list(self._steps.values())
+        events = [event for event, _ in owner.description.handlers.values()]
         count = len(steps)
         initial = owner.description.initial
         kept: list[str | None] = [None] * batch.num_rows
@@ -197,7 +198,8 @@ class Native:
                     continue
                 if code >= count:
                     handler = steps[code - count][1]
-                    handler(aggregate, self._odd(batch, row, data, (look_up, row)))
+                    event = events[code - count]
+                    handler(aggregate, self._odd(event, batch, row, data, (look_up, row)))
                 elif code >= 0:
                     read, handler, _ = steps[code]
                     handler(aggregate, read(data, (look_up, row)))
@@ -234,12 +236,13 @@ class Native:
             ) from error
         return made.take(pa.array(np.cumsum(marks) - 1))
 
-    def _odd(self, batch: pa.RecordBatch, row: int, data: str, envelope: object) -> Event:
-        handled = batch.column("handled")[row].as_py()
-        event = self.owner.description.handlers[handled][0].from_payload(
-            jsontext.parse_object(data), version=batch.column("schema_version")[row].as_py()
+    def _odd(
+        self, event: type[Event], batch: pa.RecordBatch, row: int, data: str, envelope: object
+    ) -> Event:
+        found = event.from_payload(
+            parsed(data), version=batch.column("schema_version")[row].as_py()
         )
-        return type(event).made(dict(event.__dict__), envelope, event.model_fields_set)
+        return event.made(dict(found.__dict__), envelope, found.model_fields_set)
 
     def _told(self, batch: pa.RecordBatch, row: int, error: Exception) -> AggregateError:
         handled = batch.column("handled")[row].as_py()
@@ -314,7 +317,7 @@ def _reader(event: type[Event]) -> _Reader:
     if set(kinds) != {(name,) for name in event.model_fields}:
 
         def read_by_class(data: str, envelope: object) -> Event:
-            found = event.from_payload(jsontext.parse_object(data))
+            found = event.from_payload(parsed(data))
             return event.made(dict(found.__dict__), envelope, found.model_fields_set)
 
         return read_by_class
@@ -326,9 +329,22 @@ def _reader(event: type[Event]) -> _Reader:
         for name, field in event.model_fields.items()
     ]
     load, new, put = orjson.loads, object.__new__, object.__setattr__
+    names = tuple(name for name, key, _ in made if key == name)
+    usual = names if len(names) == len(made) else None
+    converted = [(name, to) for name, _, to in made if to is not None]
 
     def read(data: str, envelope: object) -> Event:
         payload = load(data)
+        if tuple(payload) == usual:
+            # Just the fields, in their order: the payload is what the event holds.
+            for name, to in converted:
+                value = payload[name]
+                if value is not None:
+                    payload[name] = to(value)
+            told: Event = new(event)
+            put(told, "__dict__", payload)
+            put(told, "_esnb_envelope", envelope)
+            return told
         values, missing = {}, False
         for name, key, convert in made:
             if key in payload:

@@ -25,7 +25,7 @@ from esnb.aggregate.root import Aggregate, Description, unknown_event
 from esnb.errors import EsnbError, EventError, SchemaError
 from esnb.timeline.arrowtypes import arrow_type
 
-__all__ = ["Failures", "columns_of", "function_name", "register"]
+__all__ = ["Failures", "columns_of", "function_name", "parsed", "register"]
 
 # Numbers of many digits, with an exponent, or minus zero; in a text, such digits do no harm.
 _DELICATE = re.compile(r"[0-9][0-9.]{15}|[0-9][eE]|-0")
@@ -139,7 +139,7 @@ class _Reader:
         if event_type not in self._events:
             raise SchemaError(unknown_event(self.owner, event_type, None))
         event, columns = self._events[event_type]
-        read = event.from_payload(_parsed(data), version=version)
+        read = event.from_payload(parsed(data), version=version)
         for path, column, kind in columns:
             value: Any = read
             for key in path:
@@ -168,7 +168,7 @@ class _Reader:
         return pa.StructArray.from_arrays(arrays, names=[column.name for column in self.columns])
 
 
-def _parsed(data: str) -> Mapping[str, Any]:
+def parsed(data: str) -> Mapping[str, Any]:
     """Return a payload of the log, which is strict JSON, as `jsontext.parse_object` does.
 
     Where no number may come out otherwise, orjson reads it several times faster.

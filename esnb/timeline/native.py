@@ -325,7 +325,7 @@ def _reader(event: type[Event]) -> _Reader:
         name: field.default for name, field in event.model_fields.items() if not field.is_required()
     }
     made = [
-        (name, field.alias or name, _converter(kinds[name,]))
+        (name, name if field.alias is None else field.alias, _converter(kinds[name,]))
         for name, field in event.model_fields.items()
     ]
     load, new, put = orjson.loads, object.__new__, object.__setattr__

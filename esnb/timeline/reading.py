@@ -171,10 +171,14 @@ class _Reading:
             condition, value = self.read(key, kind, default, self.types[event])
             conditions.append(condition)
             values[columns[path].name] = value
+            if key != path and len(path) == 1 and default is not PydanticUndefined:
+                # Where the alias is missing, pydantic looks for the name.
+                conditions.append(f"{self.kind(path)} IS NULL")
         for name, field in event.model_fields.items():
             # What SQL has no type for has to be there, at least, if it is needed.
             if not any(path[0] == name for path in columns) and field.is_required():
-                conditions.append(f"{self.kind((field.alias or name,))} IS NOT NULL")
+                key = name if field.alias is None else field.alias
+                conditions.append(f"{self.kind((key,))} IS NOT NULL")
         return " AND ".join(conditions), values
 
     def kind(self, path: Path) -> str:
@@ -403,11 +407,13 @@ def _key_and_default(event: type[Event], path: Path) -> tuple[Path | None, Any]:
     for depth, name in enumerate(path):
         field = model.model_fields[name]
         alias = field.validation_alias or field.alias
-        if alias is not None and not isinstance(alias, str):
-            return None, default
+        if alias is None:
+            alias = name
+        elif not isinstance(alias, str) or not alias or "\x00" in alias or depth:
+            return None, default  # a key that no STRUCT has, or one of several
         if field.metadata or (depth and not _plain_model(model)):
             return None, default
-        keys.append(alias or name)
+        keys.append(alias)
         default = field.default if field.default_factory is None else PydanticUndefined
         if depth < len(path) - 1 and not field.is_required():
             return None, PydanticUndefined
@@ -415,7 +421,7 @@ def _key_and_default(event: type[Event], path: Path) -> tuple[Path | None, Any]:
     if default is not PydanticUndefined and default is not None:
         try:
             constant(default)
-        except AssertionError:
+        except TypeError:
             return None, default
     return tuple(keys), default
 

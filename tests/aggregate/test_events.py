@@ -191,3 +191,32 @@ def test_times_without_a_zone_are_no_instants() -> None:
         log.append("clock-1", DomainEvent("Timed", {"at": "2026-03-01T12:00:00"}))
         with pytest.raises(EventError, match="no time zone"):
             log.timeline(Clock).as_of(1)
+
+
+class Named(Event):
+    n: int | None = Field(None, alias="")
+    m: int = Field(7, alias="the m")
+    nul: str | None = Field(None, alias="a\x00b")
+
+
+class Names(Aggregate, category="name"):
+    n: int
+    m: int
+    nul: str
+
+    def when(self, e: Named):
+        self.n = e.n
+        self.m = e.m
+        self.nul = e.nul
+
+
+def test_keys_of_any_name_are_read() -> None:
+    payloads = ({"": 3}, {"the m": 4}, {"m": 5}, {"the m": 4, "m": 5}, {"a\x00b": "x"}, {"n": 9})
+    with written([Happened("name-1", "Named", data, 0) for data in payloads]) as log:
+        check(Names, log)
+        check(Names, log, python=True)
+        found = [(row["n"], row["m"], row["nul"]) for row in rows_of(log.timeline(Names).history())]
+        assert found == [
+            (3, 7, None), (None, 4, None), (None, 5, None), (None, 4, None), (None, 7, "x"),
+            (9, 7, None),
+        ]  # fmt: skip

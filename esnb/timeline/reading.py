@@ -177,8 +177,8 @@ class _Reading:
         for name, field in event.model_fields.items():
             # What SQL has no type for has to be there, at least, if it is needed.
             if not any(path[0] == name for path in columns) and field.is_required():
-                key = name if field.alias is None else field.alias
-                conditions.append(f"{self.kind((key,))} IS NOT NULL")
+                wanted = name if field.alias is None else field.alias
+                conditions.append(f"{self.kind((wanted,))} IS NOT NULL")
         return " AND ".join(conditions), values
 
     def kind(self, path: Path) -> str:

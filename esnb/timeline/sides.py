@@ -215,7 +215,7 @@ class Running:
             gone = none[run] & ~fresh
             if (gone & (needs[rows] == 1)).any():
                 raise NeedsPython(f"{self.field.name} is None where something is added to it")
-            now = sums[run] + np.where(gone, 0, by[rows])
+            now: Any = sums[run] + np.where(gone, 0, by[rows])
             if not self.float and (((sums[run] ^ now) & (by[rows] ^ now))[~fresh] < 0).any():
                 raise NeedsPython(f"{self.field.name} grows past 64 bits")
             sums[run] = after[rows] = np.where(fresh, value[rows], now)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow.parquet as pq
 from measure import Bench, orders
@@ -113,15 +114,11 @@ def measure(bench: Bench, count: int) -> None:
         bench.row(
             f"read_stream, {millions}", taken, "ms", "limit", 20, taken / 20, "≤ 1", taken <= 20
         )
-        by_type = "select event_type, count(*) from events group by all"
-        without = median_ms(lambda _: log.sql(by_type).fetchall(), 7)
+        without = first_query_ms(place)
         with log.batch():
             for number in range(9_999):
                 log.append(f"order-{number}", DomainEvent("ItemAdded", '{"qty":1}'))
-        start = time.perf_counter()
-        log.sql(by_type).fetchall()
-        first = (time.perf_counter() - start) * 1e3
-        added = first - without
+        added = first_query_ms(place) - without
         bench.row(
             f"a tail of 9,999 events adds to its first query, {millions}",
             added,
@@ -176,6 +173,17 @@ def small_commits(bench: Bench) -> None:
         "≤ 2",
         taken[0] / taken[1] <= 2,
     )
+
+
+def first_query_ms(place: Path) -> float:
+    """Return how long the first query takes of one who has just opened the log: the median."""
+    taken = []
+    for _ in range(7):
+        with esnb.open(place, maintain=False, read_only=True) as log:
+            start = time.perf_counter()
+            log.sql("select event_type, count(*) from events group by all").fetchall()
+            taken.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(taken)
 
 
 def main() -> None:

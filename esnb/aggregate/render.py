@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -19,7 +18,11 @@ __all__ = ["PYTHON_NEEDED", "constant", "render", "render_with"]
 # In an error of DuckDB: the rows hold what only Python folds as Python does.
 PYTHON_NEEDED = "esnb: fold this in Python"
 
-_SPACES = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace())
+# What `str.strip` strips: every character for which `str.isspace` is true.
+_SPACES = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
+    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 _MICRO = timedelta(microseconds=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -188,8 +189,12 @@ def test_explanations_show_themselves() -> None:
 
 
 def test_tracing_leaves_no_trace() -> None:
-    import sys
-
     before = sys.getprofile()
     made("self.n += 1", n="int = 0").explain()
     assert sys.getprofile() is before
+
+
+def test_sql_strips_what_python_strips() -> None:
+    from esnb.aggregate.render import _SPACES
+
+    assert set(_SPACES) == {c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace()}

@@ -58,6 +58,13 @@ class Filters:
     instants: Mapping[str, datetime]
     positions: Mapping[str, int]
 
+    @property
+    def by_id(self) -> bool:
+        """Whether they ask for single events, wherever those are."""
+        return "stream" not in self.texts and any(
+            name in self.texts for name in ("event_id", "correlation_id", "causation_id")
+        )
+
     @classmethod
     def read(cls, given: Mapping[str, Any], zone: str | None) -> Filters:
         """Read filters as an analyst gives them; None means that the filter is not given.

@@ -29,6 +29,8 @@ __all__ = ["Session"]
 
 # Each holds a tail; the newest few are those in use.
 _CURSORS = 4
+# Look-ups by id are narrowed beyond so many files, to so many events.
+_FEW_FILES, _MANY_EVENTS = 4, 1000
 _MAX_TEMPORARY = "16GB"
 _KEPT = "kept"
 
@@ -119,7 +121,8 @@ class Session:
     def events(self, snapshot: Snapshot, **filters: Any) -> duckdb.DuckDBPyRelation:
         """Return events as a relation with the canonical columns, by position.
 
-        Nothing is read before the relation is.
+        Nothing is read before the relation is; but for a few ids the places of their
+        events are looked up, so that only the files that hold them are.
 
         Parameters
         ----------
@@ -136,14 +139,40 @@ class Session:
             If a file to be read is missing or altered.
         """
         chosen = select.Filters.read(filters, self._zone)
-        segments = chosen.prune(snapshot.segments)
+        segments: Sequence[Segment] = chosen.prune(snapshot.segments)
         snapshot.touch(segments)
-        # A cursor of its own: a reader of this relation is not cut off by the next question.
-        cursor = self._connection(locked=True).cursor()
+        tail = chosen.tail(snapshot)
         try:
-            return chosen.apply(cursor.sql(events_sql(cursor, segments, chosen.tail(snapshot))))
+            if chosen.by_id and len(segments) > _FEW_FILES:
+                segments = self._holding(chosen, segments, tail)
+            return self._chosen(chosen, segments, tail)
         except duckdb.Error as error:
             raise self._unreadable(segments, error) from error
+
+    def _chosen(
+        self, chosen: select.Filters, segments: Sequence[Segment], tail: pa.Table
+    ) -> duckdb.DuckDBPyRelation:
+        # A cursor of its own: a reader of this relation is not cut off by the next question.
+        cursor = self._connection(locked=True).cursor()
+        return chosen.apply(cursor.sql(events_sql(cursor, segments, tail)))
+
+    def _holding(
+        self, chosen: select.Filters, segments: Sequence[Segment], tail: pa.Table
+    ) -> Sequence[Segment]:
+        """Return the segments with events of these ids; all of them if there are many events.
+
+        A column costs a millisecond over hundreds of row groups, whatever is in it: one is
+        looked at for where the events are, and all of them only there.
+        """
+        found = self._chosen(chosen, segments, tail.slice(0, 0)).project("position")
+        positions = found.limit(_MANY_EVENTS).fetchall()
+        if len(positions) == _MANY_EVENTS:
+            return segments
+        return [
+            segment
+            for segment in segments
+            if any(segment.first <= position <= segment.last for (position,) in positions)
+        ]
 
     def sql(
         self,

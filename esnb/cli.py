@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from esnb.eventlog import EventLog
+    from esnb.timeline import Timeline
 
 __all__ = ["main"]
 
@@ -170,12 +171,20 @@ def _timeline(made: argparse.ArgumentParser) -> None:
     made.add_argument("category", metavar="CATEGORY", help="such as order")
     made.add_argument(
         "--fold",
-        choices=("patch", "snapshot"),
+        choices=("patch", "snapshot", "before/after", "attributes"),
         default="patch",
-        help="payloads are merged (patch) or each is the whole state (snapshot)",
+        help="payloads are merged (patch), or each is the whole state (snapshot), has it before"
+        " and after, or says one attribute's new value",
     )
     made.add_argument(
         "--ends", metavar="TYPE", action="append", default=[], help="event type that ends it"
+    )
+    made.add_argument(
+        "--noop",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="payload key that only failed events have: they change nothing",
     )
 
 
@@ -238,9 +247,15 @@ def _sql(options: argparse.Namespace) -> int:
     return 0
 
 
+def _asked(log: EventLog, options: argparse.Namespace) -> Timeline:
+    return log.timeline(
+        options.category, fold=options.fold, ends=tuple(options.ends), noop=options.noop or None
+    )
+
+
 def _as_of(options: argparse.Namespace) -> int:
     with _reading(options) as log:
-        timeline = log.timeline(options.category, fold=options.fold, ends=tuple(options.ends))
+        timeline = _asked(log, options)
         when = _when(options.when)
         if options.valid_at is None:
             found = timeline.as_of(when)
@@ -254,7 +269,7 @@ def _as_of(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     with _reading(options) as log:
-        timeline = log.timeline(options.category, fold=options.fold, ends=tuple(options.ends))
+        timeline = _asked(log, options)
         _print_relation(timeline.diff(_when(options.a), _when(options.b)), options)
     return 0
 

@@ -164,3 +164,32 @@ def test_help_is_there_for_every_command() -> None:
         assert f"    {command} " in overview
     assert "exit codes" in overview
     assert "--timeout" in run("sql", "--help")
+
+
+def test_changes_of_rows_and_failed_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "rows.jsonl"
+    rows = [
+        {"id": "1", "op": "create", "at": "2026-01-01T00:00Z", "before": None, "after": {"n": 1}},
+        {
+            "id": "1",
+            "op": "update",
+            "at": "2026-01-02T00:00Z",
+            "before": {"n": 1},
+            "after": {"n": 2},
+        },
+        {"id": "1", "op": "update", "at": "2026-01-03T00:00Z", "after": {"n": 9}, "error": "no"},
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    log = str(tmp_path / "log")
+    roles = ["--stream", "id", "--category", "row", "--event-type", "op", "--occurred-on", "at"]
+    assert main(["import", str(source), log, *roles]) == 0
+    capsys.readouterr()
+    asked = ["as-of", log, "row", "2026-02-01T00:00Z", "--fold", "before/after", "--format", "json"]
+    assert main([*asked, "--noop", "error"]) == 0
+    (state,) = lines(capsys)
+    assert state["n"] == 2
+    assert main(asked) == 0
+    (state,) = lines(capsys)
+    assert state["n"] == 9

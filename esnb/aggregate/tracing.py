@@ -108,10 +108,7 @@ def trace(
     NotTraced
         Naming line and construct that tracing cannot see through.
     """
-    try:
-        return _Tracing(owner, handler, event, fields, eager=False).tree()
-    except _NeedsIdentity:
-        return _Tracing(owner, handler, event, fields, eager=True).tree()
+    return _traced(owner, handler, event, fields)
 
 
 def trace_condition(owner: type, condition: FunctionType, fields: Mapping[str, Kind]) -> Tree:
@@ -122,10 +119,16 @@ def trace_condition(owner: type, condition: FunctionType, fields: Mapping[str, K
     NotTraced
         Naming line and construct that tracing cannot see through.
     """
+    return _traced(owner, condition, None, fields)
+
+
+def _traced(
+    owner: type, function: FunctionType, event: type[Event] | None, fields: Mapping[str, Kind]
+) -> Tree:
     try:
-        return _Tracing(owner, condition, None, fields, eager=False).tree()
+        return _Tracing(owner, function, event, fields, eager=False).tree()
     except _NeedsIdentity:
-        return _Tracing(owner, condition, None, fields, eager=True).tree()
+        return _Tracing(owner, function, event, fields, eager=True).tree()
 
 
 class _NeedsIdentity(NotTraced):

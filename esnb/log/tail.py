@@ -225,6 +225,8 @@ class Tail:
     def close(self) -> None:
         """Close the connection."""
         with _OPENING:
+            # A statement that is not done with would keep SQLite's files open.
+            self._cursor.close()
             self._db.close()
             _CONNECTIONS[self._key] -= 1
         if self._copy is not None:

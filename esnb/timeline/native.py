@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import make_dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -67,6 +68,22 @@ def _looking_up(batch: pa.RecordBatch) -> Callable[[int, str], Any]:
     return look_up
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make many small objects, none in a cycle, without being searched for cycles meanwhile.
+
+    It costs a fifth.  Nothing may be given out within: what stands still half way would leave
+    the whole process without a collector.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 class Native:
     """Some fields of a class, folded by the class (see `esnb.timeline.fold.Side`)."""
 
@@ -113,15 +130,6 @@ class Native:
         yield from _in_two(self._fold, cut, [batch.num_rows for batch in given], self._schema)
 
     def _fold(self, batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        collecting = gc.isenabled()
-        gc.disable()  # millions of small objects, none in a cycle: looking for some costs a fifth
-        try:
-            yield from self._folded(batches)
-        finally:
-            if collecting:
-                gc.enable()
-
-    def _folded(self, batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stream: str | None = None
         aggregate = self.owner()
         waiting: tuple[list[Any], list[str | None]] | None = None
@@ -163,6 +171,7 @@ class Native:
         codes[begins] = _BEGINS - codes[begins]
         return codes
 
+    @_uncollected()
     def _batch(
         self, batch: pa.RecordBatch, begins: Any, aggregate: Aggregate
     ) -> tuple[list[Any], list[str | None], Aggregate]:

@@ -257,3 +257,22 @@ def test_timelines_of_a_class_are_kept_and_dropped(tmp_path: Any) -> None:
         log.timeline(Counting).drop()
         assert not store.exists()
         assert rows_of(log.timeline(Counting).as_of(0))[0]["n"] == 4
+
+
+def test_the_collector_is_never_left_off() -> None:
+    import gc
+
+    class Late(Aggregate, category="order"):
+        n: int = 0
+
+        def when_set(self, e: Set):
+            self.n = 1 // e.n
+
+    history = [Happened("order-1", "Set", {"n": n}, 0) for n in (1, 2, 0)]
+    assert gc.isenabled()
+    with written(history) as log, pytest.raises(AggregateError, match="ZeroDivisionError"):
+        log.timeline(Late).as_of(2)
+    assert gc.isenabled()
+    with written(history[:2]) as log:
+        assert rows_of(log.timeline(Late).as_of(2))[0]["n"] == 0
+    assert gc.isenabled()

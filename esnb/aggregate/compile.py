@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-from esnb.aggregate.expressions import Expression
 from esnb.aggregate.layout import Layout
 from esnb.aggregate.plan import FieldPlan, Plan
 from esnb.aggregate.render import PYTHON_NEEDED, render
 from esnb.aggregate.tracing import Way
-from esnb.aggregate.updates import Choice, Update, Updates
+from esnb.aggregate.updates import Choice, Update
 from esnb.sqltext import literal
 
-__all__ = ["case_of", "guard_of", "said_of", "used_paths"]
+__all__ = ["case_of", "guard_of", "said_of"]
 
 
 def said_of(field: FieldPlan, layout: Layout) -> str:
@@ -117,35 +116,3 @@ def _way(way: Way, layout: Layout, event_type: str) -> str:
         sql = render(condition, layout, event_type)
         parts.append(f" AND {sql}" if answer else f" AND NOT coalesce({sql}, false)")
     return "".join(parts)
-
-
-def used_paths(plan: Plan) -> dict[str, set[tuple[str, ...]]]:
-    """Return the fields of the events that the SQL reads, by event type."""
-    found: dict[str, set[tuple[str, ...]]] = {}
-    for field in plan.fields.values():
-        for event_type, update in dict(field.updates).items():
-            found.setdefault(event_type, set()).update(_paths(_expressions(update)))
-    for event_type, way, _ in plan.raises:
-        found.setdefault(event_type, set()).update(_paths(condition for condition, _ in way))
-    return found
-
-
-def _expressions(update: Update) -> Iterable[Expression]:
-    if isinstance(update, Updates):
-        yield update.condition
-        yield from _expressions(update.yes)
-        yield from _expressions(update.no)
-        return
-    if update.value is not None:
-        yield update.value
-    for change in update.changes:
-        yield from change.args
-
-
-def _paths(expressions: Iterable[Expression]) -> set[tuple[str, ...]]:
-    return {
-        part.args[0]
-        for expression in expressions
-        for part in expression.parts()
-        if part.op == "event"
-    }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -497,8 +496,3 @@ _TEXT_METHODS = {
     "removeprefix": _method("removeprefix", TEXT, 1),
     "removesuffix": _method("removesuffix", TEXT, 1),
 }
-
-
-def with_kind(value: Expression, **changes: Any) -> Expression:
-    """Return an expression whose kind is changed in some attributes."""
-    return _as(value, replace(value.kind, **changes))

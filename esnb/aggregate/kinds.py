@@ -15,6 +15,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
+from esnb import jsontext
 from esnb.instants import iso
 
 __all__ = ["DECIMAL_SCALE", "Kind", "kind_of", "kind_of_value", "to_column"]
@@ -225,8 +226,6 @@ def _scalar(kind: Kind, given: Any) -> Any:
 
 def as_json(value: Any) -> str:
     """Return any value as canonical JSON: keys sorted, sets as sorted arrays."""
-    from esnb import jsontext
-
     return jsontext.canonical(jsontext.freeze(_plain(value)))
 
 

@@ -6,6 +6,7 @@ the odd constant, is written by these two functions and by nothing else.
 
 from __future__ import annotations
 
+from esnb import sqltext
 from esnb.errors import QueryError, shown
 
 __all__ = ["literal", "quote"]
@@ -24,7 +25,7 @@ def quote(identifier: str) -> str:
     """
     if not identifier:
         raise QueryError("an empty text cannot be a name in SQL; give the column or table a name")
-    return '"' + _checked(identifier).replace('"', '""') + '"'
+    return sqltext.quote(_checked(identifier))
 
 
 def literal(text: str) -> str:
@@ -38,7 +39,7 @@ def literal(text: str) -> str:
     QueryError
         If it holds NUL or a lone surrogate.
     """
-    return "'" + _checked(text).replace("'", "''") + "'"
+    return sqltext.literal(_checked(text))
 
 
 def _checked(text: str) -> str:

@@ -19,6 +19,7 @@ LAYERS = [
     {"log"},
     {"query"},
     {"timeline"},
+    {"flow"},
     {"write"},
     {"source"},
     {"chart"},
@@ -32,7 +33,8 @@ HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 # Loaded on first use only: each costs a user of the others a second or more.
 HEAVY = {
     "IPython", "altair", "anywidget", "ipywidgets", "jupyterlab", "matplotlib", "pandas",
-    "polars", "psutil", "tqdm", "vl_convert",
+    "polars", "psutil", "psycopg", "pygraphviz", "pymongo", "redis", "structlog", "tqdm",
+    "vl_convert",
 }  # fmt: skip
 # What each layer is built on; everything else is foreign to it.
 THIRD_PARTY = {
@@ -50,9 +52,10 @@ THIRD_PARTY = {
     "log": {"duckdb", "numpy", "orjson", "pyarrow"},
     "query": {"duckdb", "numpy", "orjson", "pyarrow"},
     "timeline": {"duckdb", "numpy", "orjson", "pyarrow", "pydantic", "pydantic_core"},
-    "write": {"pydantic"},
+    "flow": {"duckdb", "numpy", "orjson", "pandas", "pyarrow"},
+    "write": {"duckdb", "orjson", "psycopg", "pyarrow", "pydantic", "pymongo", "redis", "structlog"},
     "source": {"duckdb", "numpy", "orjson", "pandas", "polars", "pyarrow", "tqdm"},
-    "chart": {"altair", "duckdb", "pyarrow", "vl_convert"},
+    "chart": {"altair", "duckdb", "numpy", "pyarrow", "pygraphviz", "vl_convert"},
     "ask": {"duckdb", "pandas", "pyarrow"},
     "eventlog": {"duckdb", "pandas", "pyarrow"},
     "_face": set(),

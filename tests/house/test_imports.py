@@ -53,7 +53,9 @@ THIRD_PARTY = {
     "query": {"duckdb", "numpy", "orjson", "pyarrow"},
     "timeline": {"duckdb", "numpy", "orjson", "pyarrow", "pydantic", "pydantic_core"},
     "flow": {"duckdb", "numpy", "orjson", "pandas", "pyarrow"},
-    "write": {"duckdb", "orjson", "psycopg", "pyarrow", "pydantic", "pymongo", "redis", "structlog"},
+    "write": {
+        "duckdb", "orjson", "psycopg", "pyarrow", "pydantic", "pymongo", "redis", "structlog",
+    },  # fmt: skip
     "source": {"duckdb", "numpy", "orjson", "pandas", "polars", "pyarrow", "tqdm"},
     "chart": {"altair", "duckdb", "numpy", "pyarrow", "pygraphviz", "vl_convert"},
     "ask": {"duckdb", "pandas", "pyarrow"},

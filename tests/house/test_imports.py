@@ -54,8 +54,15 @@ THIRD_PARTY = {
     "timeline": {"duckdb", "numpy", "orjson", "pyarrow", "pydantic", "pydantic_core"},
     "flow": {"duckdb", "numpy", "orjson", "pandas", "pyarrow"},
     "write": {
-        "duckdb", "orjson", "psycopg", "pyarrow", "pydantic", "pymongo", "redis", "structlog",
-    },  # fmt: skip
+        "duckdb",
+        "orjson",
+        "psycopg",
+        "pyarrow",
+        "pydantic",
+        "pymongo",
+        "redis",
+        "structlog",
+    },
     "source": {"duckdb", "numpy", "orjson", "pandas", "polars", "pyarrow", "tqdm"},
     "chart": {"altair", "duckdb", "numpy", "pyarrow", "pygraphviz", "vl_convert"},
     "ask": {"duckdb", "pandas", "pyarrow"},

@@ -13,7 +13,8 @@ carries its facts as attributes and says what to do next.
     │   ├── SourceError                a file or frame that cannot be imported
     │   ├── SchemaError                an event class that cannot be, or does not know an event
     │   ├── AggregateError             an aggregate class that cannot be, or cannot fold an event
-    │   └── TimelineError              a question that a timeline cannot answer
+    │   ├── TimelineError              a question that a timeline cannot answer
+    │   └── FlowError                  a flow, pattern or rule that cannot be asked
     ├── QueryError                     SQL that is refused or fails
     └── LogError                       the log on disk
         ├── LogExistsError / LogNotFoundError / LogFormatError / LogBusyError
@@ -40,6 +41,7 @@ __all__ = [
     "DuplicateEventError",
     "EsnbError",
     "EventError",
+    "FlowError",
     "InputError",
     "InstantError",
     "JsonError",
@@ -139,6 +141,10 @@ class AggregateError(InputError):
 
 class TimelineError(InputError):
     """A timeline cannot answer the question as it was asked."""
+
+
+class FlowError(InputError):
+    """A flow, a pattern or a rule cannot be asked as it was."""
 
 
 class QueryError(EsnbError):

@@ -14,8 +14,10 @@ carries its facts as attributes and says what to do next.
     │   ├── SchemaError                an event class that cannot be, or does not know an event
     │   ├── AggregateError             an aggregate class that cannot be, or cannot fold an event
     │   ├── TimelineError              a question that a timeline cannot answer
+    │   ├── CommandError               a command or handler that cannot be, or cannot be sent
     │   └── FlowError                  a flow, pattern or rule that cannot be asked
     ├── QueryError                     SQL that is refused or fails
+    ├── CommandRejected                a command that a business rule refused
     └── LogError                       the log on disk
         ├── LogExistsError / LogNotFoundError / LogFormatError / LogBusyError
         ├── ReadOnlyLogError           a write on a read-only log or medium
@@ -36,6 +38,8 @@ from pathlib import Path
 __all__ = [
     "AggregateError",
     "AppendConditionError",
+    "CommandError",
+    "CommandRejected",
     "CommitUncertain",
     "DamagedLogError",
     "DuplicateEventError",
@@ -145,6 +149,67 @@ class TimelineError(InputError):
 
 class FlowError(InputError):
     """A flow, a pattern or a rule cannot be asked as it was."""
+
+
+class CommandError(InputError):
+    """A command or a handler cannot be made, or a command cannot be sent."""
+
+
+class CommandRejected(EsnbError):
+    """A business rule refused a command; nothing happened.
+
+    A handler raises it with the rule, and with facts worth telling; whoever runs the handler
+    adds the command, the stream and the revision on which it was decided.
+
+    Parameters
+    ----------
+    rule
+        The rule, in words: ``"only a pending order is confirmed"``.
+    **facts
+        What was found instead: ``status="shipped"``.
+
+    Attributes
+    ----------
+    rule, facts
+        As given.
+    command
+        The command, None until it is known.
+    stream, revision
+        The aggregate, and its newest event when it was decided; -1 for none.
+
+    Examples
+    --------
+    >>> str(CommandRejected("only a pending order is confirmed", status="shipped"))
+    "refused: only a pending order is confirmed (status='shipped')"
+    """
+
+    def __init__(self, rule: str, /, **facts: object) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.facts = facts
+        self.command: object = None
+        self.stream: str | None = None
+        self.revision: int | None = None
+
+    def __str__(self) -> str:
+        about = ""
+        if self.command is not None:
+            about = f"{type(self.command).__name__} "
+        if self.stream is not None:
+            about += f"to {shown(self.stream)} (revision {self.revision}) "
+        told = ", ".join(f"{name}={shown(value)}" for name, value in self.facts.items())
+        return f"{about}{'was ' if about else ''}refused: {self.rule}" + (told and f" ({told})")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rejected, (self.rule, self.facts, self.command, self.stream, self.revision))
+
+
+def _rejected(
+    rule: str, facts: dict[str, object], command: object, stream: str, revision: int
+) -> CommandRejected:
+    error = CommandRejected(rule, **facts)
+    error.command, error.stream, error.revision = command, stream, revision
+    return error
 
 
 class QueryError(EsnbError):

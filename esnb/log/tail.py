@@ -294,6 +294,11 @@ class Tail:
         )
         return [Row(*self._intact(row)) for row in found]
 
+    def has(self, stream: str, revision: int) -> bool:
+        """Tell whether the tail still has an event of a stream."""
+        question = "select 1 from events where stream = ? and revision = ?"
+        return bool(self._read(question, (stream, revision)))
+
     def _intact(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         if checksum(row[:-1]) != row[-1]:
             raise DamagedLogError(self.path, f"a row does not match its checksum ({row[0]!r})")

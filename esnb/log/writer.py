@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 import orjson
@@ -24,6 +25,7 @@ from esnb.errors import (
     DuplicateEventError,
     EsnbError,
     EventError,
+    LogError,
     RevisionConflictError,
 )
 from esnb.event import DomainEvent, RecordedEvent
@@ -36,6 +38,9 @@ from esnb.log.tail import Row, State, Tail, recorded
 from esnb.schema import check_text
 
 __all__ = ["ANY", "EXISTS", "NO_STREAM", "Append", "Expected", "Writer"]
+
+# What refuses one request and leaves others alone.
+_REFUSALS = (RevisionConflictError, AppendConditionError, DuplicateEventError)
 
 
 class Expected(Enum):
@@ -99,6 +104,8 @@ class Writer:
         Opens the tail for writing.
     timeout
         Seconds to wait for other writers.
+    clock
+        Tells when an event is recorded.
     """
 
     def __init__(
@@ -108,8 +115,10 @@ class Writer:
         finder: Finder,
         connect: Callable[[], Tail],
         timeout: float,
+        clock: Callable[[], datetime] = instants.now,
     ) -> None:
         self._layout = layout
+        self._clock = clock
         self._snapshots = snapshots
         self._finder = finder
         self._connect = connect
@@ -120,6 +129,7 @@ class Writer:
         self._leader = threading.RLock()
         self._lock = locks.Lock(layout.writer_lock)
         self._batch: State | None = None
+        self._batch_thread = 0
 
     def close(self) -> None:
         """Close the connection and the lock; the next append opens them again."""
@@ -147,6 +157,22 @@ class Writer:
             raise request.error
         return request.results
 
+    def append_each(self, appends: Sequence[Append]) -> list[list[RecordedEvent] | LogError]:
+        """Append in one commit, each alone: its events, or why they were refused."""
+        requests = [_Request((append,), (), -1) for append in appends]
+        with self._leader:
+            self._serve(requests)
+        for request in requests:
+            if request.error is not None and not isinstance(request.error, _REFUSALS):
+                raise request.error
+        # What was refused alone is one of ours.
+        return [request.error or request.results for request in requests]  # type: ignore[misc]
+
+    @property
+    def batching(self) -> bool:
+        """Whether this thread is within a `batch`."""
+        return self._batch is not None and self._batch_thread == threading.get_ident()
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Make one commit of all appends of this thread within the block."""
@@ -157,6 +183,7 @@ class Writer:
             written: list[str] = []
             with self.transaction(written) as (_, state):
                 self._batch, self._written = state, written
+                self._batch_thread = threading.get_ident()
                 try:
                     yield
                     state = self._batch
@@ -236,7 +263,7 @@ class Writer:
         tail.savepoint()
         try:
             state = self._write(tail, state, request)
-        except (RevisionConflictError, AppendConditionError, DuplicateEventError) as error:
+        except _REFUSALS as error:
             tail.undo()
             request.error = error
         else:
@@ -251,7 +278,7 @@ class Writer:
                 found.event_id in known and self._all_known(tail, request)
             ):
                 raise AppendConditionError(found.position, request.after)
-        now = max(state.last_recorded_on, instants.micros(instants.now()))
+        now = max(state.last_recorded_on, instants.micros(self._clock()))
         position = state.next_position
         for append in request.appends:
             rows, results = self._rows(tail, append, position, now)

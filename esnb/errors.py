@@ -17,6 +17,8 @@ carries its facts as attributes and says what to do next.
     │   ├── CommandError               a command or handler that cannot be, or cannot be sent
     │   └── FlowError                  a flow, pattern or rule that cannot be asked
     ├── QueryError                     SQL that is refused or fails
+    ├── ProjectionError                an event that a projection cannot take; it stops before it
+    ├── SinkError                      the database of a read model is away, or refuses
     ├── CommandRejected                a command that a business rule refused
     └── LogError                       the log on disk
         ├── LogExistsError / LogNotFoundError / LogFormatError / LogBusyError
@@ -54,10 +56,12 @@ __all__ = [
     "LogExistsError",
     "LogFormatError",
     "LogNotFoundError",
+    "ProjectionError",
     "QueryError",
     "ReadOnlyLogError",
     "RevisionConflictError",
     "SchemaError",
+    "SinkError",
     "SourceError",
     "StorageError",
     "StreamNotFoundError",
@@ -214,6 +218,43 @@ def _rejected(
 
 class QueryError(EsnbError):
     """SQL is refused by the gate, or DuckDB cannot run it."""
+
+
+class ProjectionError(EsnbError):
+    """A projection cannot be made, or cannot take an event: it stops before that event.
+
+    Attributes
+    ----------
+    projection
+        Its name.
+    position, event_id, event_type, stream
+        The event, or None where it is not about one.
+    handler
+        Name of the handler at fault, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        projection: str | None = None,
+        position: int | None = None,
+        event_id: str | None = None,
+        event_type: str | None = None,
+        stream: str | None = None,
+        handler: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.projection = projection
+        self.position = position
+        self.event_id = event_id
+        self.event_type = event_type
+        self.stream = stream
+        self.handler = handler
+
+
+class SinkError(EsnbError):
+    """The database of a read model is away for too long, or refuses what is asked of it."""
 
 
 class LogError(EsnbError):

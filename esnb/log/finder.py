@@ -114,7 +114,7 @@ class Finder:
         start = after + 1
         sealed_end = min(before, snapshot.watermark)
         while start < sealed_end:
-            stop = min(sealed_end, self._window_end(snapshot.segments, start))
+            stop = min(sealed_end, self.window_end(snapshot.segments, start))
             window = [s for s in snapshot.segments if s.first < stop and s.last >= start]
             condition = "position >= ? and position < ?"
             yield from events_of(self.select(window, condition, [start, stop]))
@@ -151,7 +151,7 @@ class Finder:
         return self._connection.cursor()
 
     @staticmethod
-    def _window_end(segments: Sequence[Segment], start: int) -> int:
+    def window_end(segments: Sequence[Segment], start: int) -> int:
         """Return where to stop reading so that few rows are sorted and no file is read twice."""
         end = start
         for segment in sorted(segments, key=lambda s: s.first):

@@ -6,15 +6,15 @@ import difflib
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from esnb import instants
 from esnb.duck import interruptible
 from esnb.errors import EsnbError, EventError, LogError, ReadOnlyLogError
 from esnb.event import DomainEvent, RecordedEvent, Writable, domain_events
@@ -29,7 +29,8 @@ from esnb.log.info import LogInfo, describe
 from esnb.log.layout import Identity, Layout
 from esnb.log.maintain import Maintenance
 from esnb.log.snapshot import Snapshot, Snapshots
-from esnb.log.tail import Tail
+from esnb.log.subscription import Source, Subscription
+from esnb.log.tail import Tail, recorded
 from esnb.log.verified import Verified, Verify
 from esnb.log.verify import VerifyReport, verify
 from esnb.log.writer import ANY, Append, Expected, Writer
@@ -61,6 +62,9 @@ class Log:
         Seal and compact in the background as the log grows.
     timeout
         Seconds to wait for other writers before `LogBusyError`.
+    clock
+        Function that tells the time at which events are recorded, for simulations and tests;
+        the system's clock by default.  Whatever it says, `recorded_on` never goes back.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Log:
         read_only: bool = False,
         maintain: bool = True,
         timeout: float = _TIMEOUT,
+        clock: Callable[[], datetime] = instants.now,
     ) -> None:
         self._layout = Layout(Path(path).absolute())
         self._identity = Identity.read(self._layout)
@@ -84,8 +89,14 @@ class Log:
         self._ids = IdIndex(self._layout.derived / "ids")
         self._finder = Finder(self._snapshots, self._ids)
         self._writer = Writer(
-            self._layout, self._snapshots, self._finder, lambda: Tail(self._layout.tail), timeout
+            self._layout,
+            self._snapshots,
+            self._finder,
+            lambda: Tail(self._layout.tail),
+            timeout,
+            clock,
         )
+        self.clock = clock
         self._maintenance = Maintenance(
             self._layout, self._snapshots, self._writer, self._ids, timeout
         )
@@ -246,6 +257,41 @@ class Log:
             self._background.look(self.snapshot())
         return tuple(results)
 
+    def append_each(
+        self, appends: Sequence[Append]
+    ) -> list[tuple[RecordedEvent, ...] | LogError]:
+        """Append many times in one commit, each append alone written or refused.
+
+        Unlike in `append_many` a stream may stand in several of them, and what one writes the
+        next one finds there.
+
+        Returns
+        -------
+        list
+            In the order given: the events, or the `RevisionConflictError` or
+            `DuplicateEventError` for which an append was refused.
+
+        Raises
+        ------
+        CommitUncertain
+            Append again with the same events: no event is written twice.
+        StorageError, ReadOnlyLogError, LogBusyError
+            Nothing was written.
+        """
+        self._check_writable()
+        if not appends:
+            return []
+        results = self._writer.append_each(appends)
+        self._wrote = True
+        if self._maintain:
+            self._background.look(self.snapshot())
+        return [tuple(one) if isinstance(one, list) else one for one in results]
+
+    @property
+    def batching(self) -> bool:
+        """Whether this thread is within a `batch`."""
+        return self._writer.batching
+
     def batch(self) -> AbstractContextManager[None]:
         """Make one commit, and one sync of the disk, of all appends within the block.
 
@@ -302,10 +348,15 @@ class Log:
 
     def snapshot(self) -> Snapshot:
         """Return one consistent view of the log as it stands now."""
+        with self._reader_at_work() as reader:
+            return self._snapshots.take(reader)
+
+    @contextmanager
+    def _reader_at_work(self) -> Iterator[Tail]:
         with self._reading:
             reader = self._open_reader()
             try:
-                return self._snapshots.take(reader)
+                yield reader
             except EsnbError:
                 reader.close()
                 self._reader = None
@@ -328,7 +379,28 @@ class Log:
 
         A stream that does not exist yields nothing.
         """
+        unsealed = self._unsealed(stream, after)
+        if unsealed is not None:
+            return iter(unsealed)
         return self._finder.stream(self.snapshot(), stream, after)
+
+    def _unsealed(self, stream: str, after: int) -> list[RecordedEvent] | None:
+        """Return the events of a stream after a revision, if the tail has them all."""
+        with self._reader_at_work() as tail:
+            manifest = self._snapshots.newest_manifest()
+            tail.begin_reading()
+            try:
+                if tail.state().next_position < manifest.watermark:
+                    return None  # an import that was published and is not noted yet
+                head = tail.head(stream)
+                if head is None or head.revision <= after:
+                    return []
+                if not tail.has(stream, after + 1):
+                    return None
+                rows = tail.by_stream(stream, after + 1, 0)
+            finally:
+                tail.rollback()
+        return [recorded(row) for row in rows] if len(rows) == head.revision - after else None
 
     def streams_near(self, stream: str) -> list[str]:
         """Return streams called much like `stream`, the likest first, to mend a mistyped name."""
@@ -338,48 +410,64 @@ class Log:
 
     def event(self, event_id: str) -> RecordedEvent | None:
         """Return the event with this id, or None."""
-        snapshot = self.snapshot()
-        mask = pc.equal(snapshot.tail["event_id"], event_id)
-        found = snapshot.tail.filter(mask).to_reader()
-        unsealed = next(events_of(found), None)
+        with self._reader_at_work() as tail:
+            unsealed = tail.by_id(event_id)
+            # Looked at in this order, no seal can take it away between the two.
+            manifest = self._snapshots.newest_manifest()
         if unsealed is not None:
-            return unsealed
-        maybe = self._ids.holding(event_id, snapshot.segments)
+            return recorded(unsealed)
+        maybe = self._ids.holding(event_id, manifest.segments)
         if not maybe:
             return None
         return next(events_of(self._finder.select(maybe, "event_id = ?", [event_id])), None)
 
     def subscribe(
         self,
-        *,
         after: int = -1,
-        follow: bool = True,
-        poll: float = 0.2,
+        *,
+        follow: bool = False,
+        category: str | Sequence[str] = (),
+        event_types: str | Sequence[str] = (),
+        batch: int = 10_000,
+        poll: float = 0.5,
         stop: Callable[[], bool] | None = None,
-    ) -> Iterator[RecordedEvent]:
-        """Yield events from a position on: those that are there, then those that come.
+    ) -> Subscription:
+        """Return the events after a position, in order: an iterator over them.
+
+        ``.batches()`` of it yields Arrow tables of them instead, ``.stop()`` ends it, and
+        ``.position`` tells how far it has come.
 
         Parameters
         ----------
         after
             Position of the last event that was seen; -1 for none.
         follow
-            Wait for more at the end; otherwise stop there.
+            Wait for more at the end; otherwise it ends there.
+        category, event_types
+            Only events of these; one or several.
+        batch
+            Most events in a batch.
         poll
-            Seconds between two looks while waiting.
+            Seconds after which the log is looked at again while nothing seems to change;
+            changes are mostly seen within 50 ms.
         stop
             Asked while waiting; the subscription ends when it says true.
         """
-        while True:
-            for event in self.read(after=after):
-                yield event
-                after = event.position
-            if not follow or (stop is not None and stop()):
-                return
-            while self.snapshot().next_position <= after + 1:
-                if stop is not None and stop():
-                    return
-                time.sleep(poll)
+        return Subscription(
+            self.source,
+            after=after,
+            follow=follow,
+            categories=category,
+            event_types=event_types,
+            batch=batch,
+            poll=poll,
+            stop=stop,
+        )
+
+    @property
+    def source(self) -> Source:
+        """The batches of this log (see `esnb.log.subscription`)."""
+        return Source(self._layout, self._finder, self.snapshot)
 
     def known_ids(self, ids: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
         """Tell for each event id whether it is in the log."""

@@ -275,10 +275,10 @@ def test_subscribe_catches_up_and_follows(log: Log) -> None:
     log.append("a-1", event(2))
     assert [e.data["number"] for e in log.subscribe(follow=False)] == [0, 1, 2]
     assert [e.data["number"] for e in log.subscribe(after=0, follow=False)] == [1, 2]
-    following = log.subscribe(after=2, poll=0.01)
+    following = log.subscribe(after=2, follow=True, poll=0.01)
     threading.Timer(0.05, lambda: log.append("a-1", event(3))).start()
     assert next(following).data["number"] == 3
-    assert list(log.subscribe(after=3, poll=0.01, stop=lambda: True)) == []
+    assert list(log.subscribe(after=3, follow=True, poll=0.01, stop=lambda: True)) == []
 
 
 @settings(max_examples=25)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from esnb import ask
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import LogError
+from esnb.flow import Flow
+from esnb.flow.selection import Clock, LogSelection
 from esnb.log import Log
 from esnb.query.session import Session
 from esnb.show import html_table
@@ -226,6 +228,61 @@ class EventLog(Log):
             self._made[key] = timeline
         self._timelines[timeline.category] = timeline
         return timeline
+
+    def flow(
+        self,
+        category: str | Iterable[str] | None = None,
+        *,
+        by: str | None = None,
+        clock: Clock = "occurred",
+        window: tuple[object, object] | None = None,
+        streams: Any = None,
+        where: str | None = None,
+        **filters: Any,
+    ) -> Flow:
+        """Return how cases went: the events of each, one after the other.
+
+        Parameters
+        ----------
+        category
+            Category of the streams, each of which is a case; or several; all without one.
+        by
+            Beginning of tags, ``"customer:"``: each such tag is a case, and an event with two
+            of them belongs to two cases.
+        clock
+            ``"occurred"``: events of a case go by the time at which they occurred, those of one
+            time as the log has them, and waits are measured between these times.
+            ``"recorded"``: they go as the log has them, whatever their times say, and waits are
+            measured between the times at which they were recorded.
+        window
+            A pair of instants on this clock, from the first on and before the second; either
+            may be None.  Events outside are left out: a case that is cut by the window counts
+            with its part inside.
+        streams
+            Only these cases: names, or a table (frame, relation) with a column ``stream`` or
+            ``case``, such as ``timeline.when(...)`` or ``flow.streams(...)``.
+        where
+            Only events for which this SQL condition on their columns holds.
+        **filters
+            As in `events`.
+
+        Raises
+        ------
+        FlowError, QueryError, InstantError
+            If it cannot be asked so.
+        """
+        return Flow(
+            LogSelection(
+                self,
+                category,
+                by=by,
+                clock=clock,
+                window=window,
+                streams=streams,
+                where=where,
+                filters=filters,
+            )
+        )
 
     def register(self, *classes: type[Aggregate] | type[Event]) -> None:
         """Make classes known to this log object.

@@ -1,0 +1,267 @@
+"""Which events a flow is about, whose cases they belong to, and by which clock they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+import duckdb
+import pyarrow as pa
+
+from esnb.errors import FlowError, QueryError, shown
+from esnb.query import gate
+from esnb.query.select import Filters
+from esnb.query.table import events_sql
+from esnb.sqltext import literal, quote
+from esnb.timeline.moment import instant_sql
+
+__all__ = ["Clock", "LogSelection", "Selection", "SourceLog"]
+
+Clock = Literal["occurred", "recorded"]
+
+_BATCH = 1_000_000
+_CHOSEN = "_esnb_chosen"
+
+
+class SourceLog(Protocol):
+    """What a flow asks of a log (see `esnb.eventlog.EventLog`)."""
+
+    @property
+    def session(self) -> Any: ...
+
+    @property
+    def zone(self) -> str | None: ...
+
+    def snapshot(self) -> Any: ...
+
+
+class Selection(Protocol):
+    """Some events with their cases, wherever they come from."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def zone(self) -> str: ...
+
+    @property
+    def of(self) -> str:
+        """What is selected, in a few words."""
+        ...
+
+    @property
+    def most(self) -> int | None:
+        """How many events there may be at most, if that is known."""
+        ...
+
+    def batches(self) -> Iterator[Any]:
+        """Yield the events as `esnb.flow.steps.ordered` takes them."""
+        ...
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a new cursor for tables of results."""
+        ...
+
+    def events_cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a new cursor on which ``events`` is the log."""
+        ...
+
+
+class LogSelection:
+    """Events of a log, at one snapshot of it.
+
+    Parameters
+    ----------
+    log
+        The log.
+    category
+        Category, or several, of the streams; all without one.
+    by
+        Beginning of the tags whose cases are asked for, ``"customer:"``; each stream is a
+        case without one.
+    clock
+        What the events of a case are ordered by, and what waits are measured on.
+    window
+        From an instant, and before another, on this clock; either may be None.
+    streams
+        Names of cases; or a table with a column ``stream`` or ``case``.
+    where
+        SQL condition on the columns of an event.
+    filters
+        See `esnb.query.select.Filters`.
+
+    Raises
+    ------
+    FlowError
+        If one of them cannot be.
+    QueryError
+        If there is no filter of this name, or the condition does not pass the gate.
+    InstantError
+        If a time is unreadable, or has no zone where the log declares none.
+    """
+
+    def __init__(
+        self,
+        log: SourceLog,
+        category: str | Iterable[str] | None = None,
+        *,
+        by: str | None = None,
+        clock: Clock = "occurred",
+        window: tuple[object, object] | None = None,
+        streams: Any = None,
+        where: str | None = None,
+        filters: Mapping[str, Any],
+    ) -> None:
+        if clock not in ("occurred", "recorded"):
+            raise FlowError(f"{shown(clock)} is no clock; say 'occurred' or 'recorded'")
+        if by is not None and (not isinstance(by, str) or not by):
+            raise FlowError(f"by={shown(by)}: say how the tags begin, e.g. 'customer:'")
+        given = dict(filters)
+        if category is not None:
+            given["category"] = category
+        if window is not None:
+            given |= _window(window, clock, given)
+        self.clock: Clock = clock
+        self.by = by
+        self.zone = log.zone or "UTC"
+        self.snapshot = log.snapshot()
+        self._session = log.session
+        self._filters = Filters.read(given, log.zone)
+        first, last = (self._filters.instants.get(f"{clock}_{end}") for end in ("from", "to"))
+        if first is not None and last is not None and first > last:
+            raise FlowError("the window ends before it begins; swap its ends")
+        self._where = None if where is None else self._condition(where)
+        self._chosen = None if streams is None else _chosen(streams, by)
+
+    @property
+    def position(self) -> int:
+        """How many events the log has."""
+        return int(self.snapshot.next_position)
+
+    @property
+    def of(self) -> str:
+        categories = ", ".join(self._filters.texts.get("category", ()))
+        return f"{categories} by {self.by}" if self.by and categories else self.by or categories
+
+    @property
+    def most(self) -> int | None:
+        return None if self.by else self.position
+
+    def batches(self) -> Iterator[Any]:
+        segments = self._filters.prune(self.snapshot.segments)
+        self.snapshot.touch(segments)
+        cursor = self._session.fresh()
+        events = events_sql(cursor, segments, self._filters.tail(self.snapshot))
+        if self._chosen is not None:
+            cursor.register(_CHOSEN, self._chosen)
+        relation = cursor.sql(self._select(events))
+        yield from relation.to_arrow_reader(_BATCH)
+
+    def _select(self, events: str) -> str:
+        conditions = [*conditions_sql(self._filters)]
+        if self._where is not None:
+            conditions.append(f"({self._where})")
+        by_case = self._chosen is not None and self._chosen.column_names == ["case"]
+        if self._chosen is not None and not by_case:
+            conditions.append(f"e.stream IN (SELECT c.stream FROM {_CHOSEN} AS c)")  # noqa: S608
+        case = "e.stream"
+        if self.by is not None:
+            tags = f"lambda t: starts_with(t, {literal(self.by)})"
+            case = f"unnest(list_filter(list_distinct(e.tags), {tags}))"
+        sql = (
+            f'SELECT {case} AS "case", e.event_type, epoch_us(e.{self.clock}_on) AS at,'  # noqa: S608
+            f" e.position FROM ({events}) AS e"
+        )
+        if conditions:
+            sql += " WHERE " + " AND ".join(conditions)
+        if by_case:
+            sql = (
+                f"SELECT s.* FROM ({sql}) AS s"  # noqa: S608
+                f' WHERE s."case" IN (SELECT c."case" FROM {_CHOSEN} AS c)'
+            )
+        return sql
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor: duckdb.DuckDBPyConnection = self._session.fresh()
+        return cursor
+
+    def events_cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor: duckdb.DuckDBPyConnection = self._session.fresh(self.snapshot)
+        return cursor
+
+    def _condition(self, text: str) -> str:
+        if not isinstance(text, str):
+            raise FlowError(f"where={shown(text)}: say an SQL condition on the columns of an event")
+        cursor = self.events_cursor()
+        gate.check(cursor, f"SELECT ({text}\n) FROM events")  # noqa: S608 (looked at, not run)
+        try:
+            cursor.execute(f"SELECT 1 FROM events AS e WHERE ({text}\n) LIMIT 0")  # noqa: S608
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise QueryError(f"{shown(text)} is no condition on an event: {reason}") from None
+        return f"{text}\n"
+
+
+def conditions_sql(filters: Filters) -> Iterator[str]:
+    """Yield filters as SQL over a row ``e`` of the events."""
+    for name, values in filters.texts.items():
+        texts = ", ".join(map(literal, values))
+        if not values:
+            yield "false"
+        elif name == "tag":
+            yield f"list_has_any(e.tags, [{texts}])"
+        else:
+            yield f"e.{name} IN ({texts})"
+    for name, at in filters.instants.items():
+        clock, _, side = name.partition("_")
+        yield f"e.{clock}_on {'>=' if side == 'from' else '<'} {instant_sql(at)}"
+    if "after" in filters.positions:
+        yield f"e.position > {filters.positions['after']}"
+    if "before" in filters.positions:
+        yield f"e.position < {filters.positions['before']}"
+
+
+def _window(
+    window: tuple[object, object], clock: Clock, given: Mapping[str, Any]
+) -> dict[str, object]:
+    if isinstance(window, str | bytes) or not isinstance(window, Iterable):
+        raise FlowError(f"window={shown(window)}: say a pair of instants, (from, to)")
+    ends = tuple(window)
+    if len(ends) != 2:
+        raise FlowError(f"window={shown(window)}: say a pair of instants, (from, to)")
+    names = (f"{clock}_from", f"{clock}_to")
+    twice = [name for name in names if given.get(name) is not None]
+    if twice:
+        raise FlowError(f"window= and {twice[0]}= say the same thing; leave one out")
+    return dict(zip(names, ends, strict=True))
+
+
+def _chosen(streams: Any, by: str | None) -> Any:
+    """Return the names that `streams` gives as a table of one column: ``case`` or ``stream``."""
+    if isinstance(streams, str):
+        streams = [streams]
+    columns = getattr(streams, "columns", None)
+    if columns is None and hasattr(streams, "column_names"):
+        columns = streams.column_names
+    if columns is not None:
+        named = [name for name in ("stream", "case") if name in list(columns)]
+        if not named:
+            raise FlowError("streams=: the table has no column 'stream' or 'case'")
+        if hasattr(streams, "to_arrow_table"):
+            table = streams.project(quote(named[0])).to_arrow_table()
+        else:
+            table = pa.table(streams[[named[0]]] if hasattr(streams, "iloc") else streams)
+        names = table.column(named[0]).cast(pa.string())
+        # Without tags a case is a stream; a filter on streams is one that files can be read by.
+        kind = "stream" if by is None else named[0]
+        return pa.table({kind: names.unique().drop_null()})
+    try:
+        texts = list(dict.fromkeys(streams))
+    except TypeError:
+        texts = [None]
+    for text in texts:
+        if not isinstance(text, str):
+            raise FlowError(
+                f"streams={shown(streams)}: give names, or a table with a column 'stream'"
+            )
+    return pa.table({"stream" if by is None else "case": pa.array(texts, pa.string())})

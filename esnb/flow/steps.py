@@ -1,0 +1,324 @@
+"""Steps: the events of a selection, case by case, in order, with whole numbers for names.
+
+This is the one place that orders events.  Everything else reads them in this order, from the
+arrays here or from the tables that `Steps.register` puts on a cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from esnb.errors import FlowError
+from esnb.log.segment import stable_order
+
+__all__ = ["Bools", "Ints", "Steps", "interval_sql", "ordered", "ranges"]
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+TypeIds = npt.NDArray[np.int32]
+
+_INSTANT = pa.timestamp("us", "UTC")
+_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """The events of some cases: by case, and within a case in the order in which they happened.
+
+    Attributes
+    ----------
+    types
+        Names of the event types, by their type id, sorted.
+    type_ids
+        Type of each event.
+    at
+        When each happened on the clock of the flow, in microseconds since 1970-01-01 UTC.
+    positions
+        Its position in the log; in a relation of an analyst's own the number of its row.
+    firsts
+        Row of the first event of each case, and at the end how many events there are.
+    names
+        Names of the cases, by their case id, sorted.
+    """
+
+    types: tuple[str, ...]
+    type_ids: TypeIds
+    at: Ints
+    positions: Ints
+    firsts: Ints
+    names: Any
+
+    def __len__(self) -> int:
+        return len(self.type_ids)
+
+    @property
+    def cases(self) -> int:
+        """How many cases there are."""
+        return len(self.firsts) - 1
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """How many events each case has."""
+        return np.diff(self.firsts)
+
+    @cached_property
+    def case_ids(self) -> Ints:
+        """Case of each event."""
+        return np.repeat(np.arange(self.cases, dtype=np.int64), self.lengths)
+
+    @cached_property
+    def places(self) -> TypeIds:
+        """Place of each event in its case, from 0."""
+        starts = np.repeat(self.firsts[:-1].astype(np.int32), self.lengths)
+        return np.arange(len(self), dtype=np.int32) - starts
+
+    @cached_property
+    def followed(self) -> Ints:
+        """Rows of the events that another one of the same case follows, in the next row."""
+        last = np.zeros(len(self), np.bool_)
+        last[self.firsts[1:] - 1] = True
+        return np.flatnonzero(~last)
+
+    def only(self, chosen: Bools) -> Steps:
+        """Return the steps of some cases; `chosen` says for each whether it is one of them."""
+        lengths = self.lengths[chosen]
+        rows = ranges(self.firsts[:-1][chosen], lengths)
+        used, type_ids = _dense(self.type_ids[rows], len(self.types))
+        return Steps(
+            tuple(self.types[number] for number in used),
+            type_ids,
+            self.at[rows],
+            self.positions[rows],
+            _firsts(lengths),
+            self.names.filter(pa.array(chosen)),
+        )
+
+    # --- as tables -------------------------------------------------------------------------
+
+    @cached_property
+    def _tables(self) -> dict[str, Any]:
+        ends = self.firsts[1:] - 1
+        return {
+            "steps": pa.table(
+                {
+                    "case_id": self.case_ids,
+                    "place": self.places,
+                    "type_id": self.type_ids,
+                    "at": instants_of(self.at),
+                    "position": self.positions,
+                }
+            ),
+            "cases": pa.table(
+                {
+                    "case_id": np.arange(self.cases, dtype=np.int64),
+                    "case": self.names,
+                    "events": self.lengths,
+                    "started": instants_of(self.at[self.firsts[:-1]]),
+                    "ended": instants_of(self.at[ends]),
+                    "first_row": self.firsts[:-1],
+                }
+            ),
+            "types": pa.table(
+                {
+                    "type_id": np.arange(len(self.types), dtype=np.int32),
+                    "event_type": pa.array(self.types, pa.string()),
+                    "count": np.bincount(self.type_ids, minlength=len(self.types)),
+                }
+            ),
+        }
+
+    def register(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Put the tables ``steps``, ``cases`` and ``types`` on a cursor.
+
+        - ``steps``: case_id BIGINT, place INTEGER (from 0), type_id INTEGER, at TIMESTAMPTZ,
+          position BIGINT; by case_id and place.
+        - ``cases``: case_id BIGINT (from 0, by name), case VARCHAR, events BIGINT, started and
+          ended TIMESTAMPTZ, first_row BIGINT (row of ``steps``); by case_id.
+        - ``types``: type_id INTEGER (from 0, by name), event_type VARCHAR, count BIGINT.
+
+        Nothing is copied: DuckDB reads the arrays where they are.
+        """
+        for name, table in self._tables.items():
+            cursor.register(name, table)
+
+
+def instants_of(micros: Ints) -> Any:
+    """Return microseconds since 1970 as instants for Arrow, without a copy."""
+    return pa.array(micros, pa.int64()).view(_INSTANT)
+
+
+def interval_sql(micros: str) -> str:
+    """Return SQL of a column of microseconds as an INTERVAL of days and time."""
+    return f"(to_days(({micros} // {_DAY})::INTEGER) + to_microseconds({micros} % {_DAY}))"
+
+
+def ranges(starts: Ints, lengths: Ints) -> Ints:
+    """Return the rows of ranges, one range after the other.
+
+    >>> ranges(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
+    """
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.repeat(starts - (ends - lengths), lengths) + np.arange(total, dtype=np.int64)
+
+
+# --- ordering ------------------------------------------------------------------------------
+
+
+def ordered(
+    batches: Iterable[Any], *, by_time: bool, seen: Callable[[int], object] = lambda _: None
+) -> Steps:
+    """Return the events of `batches` as steps.
+
+    Parameters
+    ----------
+    batches
+        Record batches: ``case`` (text), ``event_type`` (text or a dictionary of texts), ``at``
+        (int64, microseconds since 1970-01-01 UTC) and ``position`` (int64), in any order.
+        Where the events of a case follow one another, as on disk, little has to be sorted.
+    by_time
+        Whether a case goes by time, equal times by position; else by position alone.
+    seen
+        Called with the number of events of each batch.
+
+    Raises
+    ------
+    FlowError
+        If an event has no type, no case or no time.
+    """
+    gathered = _Gathered()
+    for batch in batches:
+        gathered.add(batch)
+        seen(batch.num_rows)
+    return gathered.steps(by_time)
+
+
+class _Gathered:
+    """Batches, taken apart: runs of one case, numbers for types."""
+
+    def __init__(self) -> None:
+        self._cases: list[Any] = []
+        self._lengths: list[Ints] = []
+        self._codes: dict[str, int] = {}
+        self._type_ids: list[TypeIds] = []
+        self._at: list[Ints] = []
+        self._positions: list[Ints] = []
+
+    def add(self, batch: Any) -> None:
+        if not batch.num_rows:
+            return
+        for name, what in (("event_type", "type"), ("case", "case"), ("at", "time")):
+            _refuse_nulls(batch.column(name), what)
+        case = batch.column("case")
+        starts = np.flatnonzero(_changes(case))
+        self._cases.append(case.take(pa.array(starts)).cast(pa.large_string()))
+        self._lengths.append(np.diff(starts, append=batch.num_rows))
+        self._type_ids.append(self._coded(batch.column("event_type")))
+        self._at.append(batch.column("at").to_numpy())
+        self._positions.append(batch.column("position").to_numpy())
+
+    def _coded(self, event_type: Any) -> TypeIds:
+        if not pa.types.is_dictionary(event_type.type):
+            event_type = event_type.dictionary_encode()
+        codes = self._codes
+        own = [codes.setdefault(name, len(codes)) for name in event_type.dictionary.to_pylist()]
+        type_ids: TypeIds = np.array(own, np.int32)[event_type.indices.to_numpy()]
+        return type_ids
+
+    def steps(self, by_time: bool) -> Steps:
+        if not self._at:
+            none = np.zeros(0, np.int64)
+            empty = pa.array([], pa.large_string())
+            return Steps((), none.astype(np.int32), none, none, np.zeros(1, np.int64), empty)
+        type_ids = np.concatenate(self._type_ids)
+        at, positions, lengths = map(np.concatenate, (self._at, self._positions, self._lengths))
+        self._type_ids, self._at, self._positions = [], [], []
+        ranks, names = _ranked(pa.chunked_array(self._cases))
+        if (ranks[1:] < ranks[:-1]).any():
+            order = stable_order(ranks)
+            rows = ranges((np.cumsum(lengths) - lengths)[order], lengths[order])
+            type_ids, at, positions = type_ids[rows], at[rows], positions[rows]
+            ranks, lengths = ranks[order], lengths[order]
+        firsts = _firsts(np.bincount(ranks, lengths, len(names)).astype(np.int64))
+        _settle(type_ids, at, positions, firsts, by_time)
+        by_name = sorted(self._codes)
+        number = np.empty(len(by_name), np.int32)
+        number[[self._codes[name] for name in by_name]] = np.arange(len(by_name), dtype=np.int32)
+        used, type_ids = _dense(number[type_ids], len(by_name))
+        return Steps(
+            tuple(by_name[place] for place in used), type_ids, at, positions, firsts, names
+        )
+
+
+def _changes(case: Any) -> Bools:
+    """Return where a case begins that is not the one before."""
+    changes = np.ones(len(case), np.bool_)
+    changes[1:] = pc.not_equal(case[1:], case[:-1]).to_numpy(zero_copy_only=False)
+    return changes
+
+
+def _ranked(cases: Any) -> tuple[Ints, Any]:
+    """Return for each run the place of its case among the sorted names, and these names."""
+    coded = cases.dictionary_encode()
+    known = coded.chunk(0).dictionary
+    order = pc.sort_indices(known).to_numpy().astype(np.int64)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in coded.chunks])
+    return rank[codes], known.take(pa.array(order))
+
+
+def _settle(type_ids: TypeIds, at: Ints, positions: Ints, firsts: Ints, by_time: bool) -> None:
+    """Put the cases in order whose events are not: those told late, or out of several files."""
+    wrong = positions[1:] < positions[:-1]
+    if by_time:
+        wrong &= at[1:] == at[:-1]
+        wrong |= at[1:] < at[:-1]
+    wrong[firsts[1:-1] - 1] = False
+    found = np.flatnonzero(wrong)
+    if not len(found):
+        return
+    cases = np.unique(np.searchsorted(firsts, found, "right") - 1)
+    lengths = firsts[cases + 1] - firsts[cases]
+    rows = ranges(firsts[cases], lengths)
+    keys = [np.repeat(np.arange(len(cases)), lengths)]
+    if by_time:
+        keys.insert(0, at[rows])
+    order = rows[np.lexsort((positions[rows], *keys))]
+    for column in (type_ids, at, positions):
+        column[rows] = column[order]
+
+
+def _dense(type_ids: TypeIds, count: int) -> tuple[list[int], TypeIds]:
+    """Return which types there are, and the ids with no gaps."""
+    used = np.flatnonzero(np.bincount(type_ids, minlength=count))
+    if len(used) == count:
+        return used.tolist(), type_ids
+    number = np.zeros(count, np.int32)
+    number[used] = np.arange(len(used), dtype=np.int32)
+    return used.tolist(), number[type_ids]
+
+
+def _firsts(lengths: Ints) -> Ints:
+    firsts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=firsts[1:])
+    return firsts
+
+
+def _refuse_nulls(column: Any, what: str) -> None:
+    missing = column.null_count
+    if missing:
+        raise FlowError(
+            f"{missing:,} events have no {what}, so that they have no place in a flow. Leave them "
+            "out (where='… is not null') or give them one (coalesce(…, 'unknown'))"
+        )

@@ -13,10 +13,12 @@
 >>> log.close()
 """
 
-from esnb._face import create, open, read, restore
+from esnb._face import create, flow, open, read, restore
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import (
     AppendConditionError,
+    CommandError,
+    CommandRejected,
     CommitUncertain,
     DamagedLogError,
     DuplicateEventError,
@@ -45,7 +47,7 @@ from esnb.log import ANY, EXISTS, NO_STREAM, Append, EventQuery
 from esnb.source import constant, import_events
 from esnb.timeline import Timeline
 from esnb.timeline.sketch import sketch
-from esnb.write import Repository
+from esnb.write import Command, Commands, Outcome, Repository, handles
 
 __all__ = [
     "ANY",
@@ -54,6 +56,10 @@ __all__ = [
     "Aggregate",
     "Append",
     "AppendConditionError",
+    "Command",
+    "CommandError",
+    "CommandRejected",
+    "Commands",
     "CommitUncertain",
     "DamagedLogError",
     "DomainEvent",
@@ -72,6 +78,7 @@ __all__ = [
     "LogExistsError",
     "LogFormatError",
     "LogNotFoundError",
+    "Outcome",
     "QueryError",
     "ReadOnlyLogError",
     "RecordedEvent",
@@ -84,6 +91,8 @@ __all__ = [
     "TimelineError",
     "constant",
     "create",
+    "flow",
+    "handles",
     "import_events",
     "open",
     "read",

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from esnb.eventlog import EventLog
+from esnb.flow import Flow
+from esnb.flow.frame import FrameSelection
 from esnb.log import backup
 from esnb.source import import_events
 
-__all__ = ["create", "open", "read", "restore"]
+__all__ = ["create", "flow", "open", "read", "restore"]
 
 Place = str | os.PathLike[str]
 
@@ -79,3 +81,38 @@ def read(source: Any, *, zone: str | None = None, **roles: Any) -> EventLog:
     log.imported = import_events(source, log, **roles)
     weakref.finalize(log, folder.cleanup)
     return log
+
+
+def flow(table: Any, *, case: str, event_type: str, at: str, zone: str | None = None) -> Flow:
+    """Return how the cases of a table went, each row of which is an event.
+
+    For events in a log there is `EventLog.flow`.
+
+    Parameters
+    ----------
+    table
+        A relation of DuckDB, or a frame of pandas, Polars or Arrow.
+    case, event_type, at
+        Its columns: to which case an event belongs, what happened and when.  Events of a case at
+        one time stay in the order of the table.
+    zone
+        Time zone (IANA name) of times that carry none, and in which times are shown; UTC
+        without one.
+
+    Raises
+    ------
+    FlowError
+        If there is no such column; when it is read also if a value is missing, or a time has no
+        zone.
+
+    Examples
+    --------
+    >>> import duckdb, esnb
+    >>> rows = duckdb.sql(
+    ...     "SELECT 'a' AS job, unnest(['begun', 'done']) AS what, now() AS at"
+    ... )
+    >>> jobs = esnb.flow(rows, case="job", event_type="what", at="at")
+    >>> jobs.directly_follows().filter("kind = 'step'").project("source, target, count").fetchall()
+    [('begun', 'done', 1)]
+    """
+    return Flow(FrameSelection(table, case=case, event_type=event_type, at=at, zone=zone))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from esnb import ask
@@ -17,6 +17,7 @@ from esnb.query.session import Session
 from esnb.show import html_table
 from esnb.source import ImportResult
 from esnb.timeline import Timeline, macros
+from esnb.write import Commands
 
 if TYPE_CHECKING:
     import duckdb
@@ -295,6 +296,18 @@ class EventLog(Log):
                 self._known |= {one.event_type, *one.aliases}
             else:
                 self.timeline(one)
+
+    def commands(self, *handlers: type[Aggregate] | Callable[..., Any], **options: Any) -> Commands:
+        """Return what sends commands to aggregates of this log (see `esnb.Commands`).
+
+        Parameters
+        ----------
+        *handlers
+            Aggregate classes, whose methods handle commands, and functions that do.
+        **options
+            ``clock``, ``snapshot_every``, ``hold``, ``tries``, as `Commands` has them.
+        """
+        return Commands(self, *handlers, **options)
 
     def categories(self) -> list[str]:
         """Return the names of the categories in the log, sorted."""

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any, Unpack
 
 import duckdb
+import numpy as np
 
 from esnb import progress
-from esnb.flow import graph
+from esnb.flow import cases, graph
+from esnb.flow.coverage import Coverage, covered
 from esnb.flow.selection import Selection
-from esnb.flow.steps import Steps, interval_sql, ordered
+from esnb.flow.steps import Bools, Steps, interval_sql, ordered
+from esnb.flow.variants import Variants
+from esnb.show import html_table
 
-__all__ = ["Flow"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Covered", "Flow"]
+
+_SHOWN = 12
 
 
 class Flow:
@@ -30,6 +41,8 @@ class Flow:
     def __init__(self, selection: Selection, steps: Steps | None = None) -> None:
         self.selection = selection
         self._steps = steps
+        self._described = selection.described + ("" if steps is None else ", some of the cases")
+        self._found: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     # --- for other modules of this package -------------------------------------------------
@@ -85,8 +98,31 @@ class Flow:
 
     # --- questions -------------------------------------------------------------------------
 
-    def directly_follows(self) -> duckdb.DuckDBPyRelation:
+    def activities(self) -> duckdb.DuckDBPyRelation:
+        """Return the event types and how often each occurs.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            ``event_type``, ``count``, ``cases`` (in how many), ``starts``, ``ends`` (how many
+            cases begin and end with it), ``first_seen``, ``last_seen`` (on the clock of the
+            flow).  By count from the highest, then by name.
+        """
+        return self.answer("FROM activities", activities=cases.activities(self.built()))
+
+    def directly_follows(
+        self, coverage: float | None = None, *, most: int | None = None
+    ) -> duckdb.DuckDBPyRelation | Covered:
         """Return the directly-follows graph: which type comes next, how often and how soon.
+
+        Parameters
+        ----------
+        coverage
+            Part of all transitions to be shown, 0 to 1: only the edges taken most often that
+            reach it, with the widest way from the start to each type and from it to the end, so
+            that nothing is cut off.  What is left out is said in ``attrs``.
+        most
+            No more edges than these, with a coverage.
 
         Returns
         -------
@@ -95,12 +131,185 @@ class Flow:
             event of a case, and behind its last), ``count``, ``cases`` (in how many cases),
             ``median_wait``, ``mean_wait``, ``p95_wait`` (INTERVAL, rounded to a microsecond;
             NULL but for steps).  By count from the highest, kind, source, target.
+            With a coverage it has ``attrs`` too, and `df` gives them on: ``coverage`` (a
+            text), ``edges``, ``of_edges``, ``transitions``, ``of_transitions``, ``share``.
+
+        Raises
+        ------
+        FlowError
+            If the coverage is no number from 0 to 1.
         """
-        waits = ", ".join(
-            f"{interval_sql(f'f.{name}')} AS {name}"
-            for name in ("median_wait", "mean_wait", "p95_wait")
+        found = self._kept("edges", graph.edges)
+        shown = None
+        if coverage is not None or most is not None:
+            found, shown = covered(found, 1.0 if coverage is None else coverage, most)
+        relation = self.answer(
+            "SELECT f.kind, f.source, f.target, f.count, f.cases, "  # noqa: S608 (our own text)
+            f"{_intervals('f', 'median_wait', 'mean_wait', 'p95_wait')} FROM follows AS f",
+            follows=found,
         )
+        return relation if shown is None else Covered(relation, shown)
+
+    def variants(self, limit: int | None = None) -> duckdb.DuckDBPyRelation:
+        """Return the ways that cases went, with how many went each.
+
+        Parameters
+        ----------
+        limit
+            Only the first so many.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            ``variant`` (VARCHAR[], the types in order), ``length``, ``cases``, ``share`` (of
+            all cases, 0 to 1), ``median_duration``, ``mean_duration``, ``p95_duration``
+            (INTERVAL), ``first_seen`` (first event of any such case), ``last_seen`` (last
+            event of any), ``examples`` (the first three cases by name), ``variant_id`` (the
+            first 16 digits of the SHA-256 of the types as JSON).  By cases from the most, then
+            by variant.
+        """
         return self.answer(
-            f"SELECT f.kind, f.source, f.target, f.count, f.cases, {waits} FROM follows AS f",  # noqa: S608
-            follows=graph.edges(self.built()),
+            "SELECT v.variant, v.length, v.cases, v.share, "  # noqa: S608 (our own text)
+            f"{_intervals('v', 'median_duration', 'mean_duration', 'p95_duration')}, "
+            "v.first_seen, v.last_seen, v.examples, v.variant_id FROM variants AS v",
+            variants=self._variants().table(limit),
         )
+
+    def durations(self) -> duckdb.DuckDBPyRelation:
+        """Return the cases: when each began and ended.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            ``case``, ``started``, ``ended``, ``duration`` (INTERVAL from the first event to
+            the last), ``events``, ``first_type``, ``last_type``.  By case.
+        """
+        return self.answer(
+            'SELECT d."case", d.started, d.ended, '  # noqa: S608 (our own text)
+            f"{_intervals('d', 'duration')}, d.events, d.first_type, d.last_type"
+            " FROM durations AS d",
+            durations=cases.durations(self.built()),
+        )
+
+    def events(self) -> duckdb.DuckDBPyRelation:
+        """Return the events of the selection, by case and in order.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            ``case``, ``place`` (in the case, from 0), ``event_type``, ``at`` (on the clock of
+            the flow), ``position`` (in the log, or number of the row in a table).
+        """
+        return self.answer("FROM selected", selected=cases.events(self.built()))
+
+    # --- the cases behind a number ---------------------------------------------------------
+
+    def streams(self, **conditions: Unpack[cases.Conditions]) -> duckdb.DuckDBPyRelation:
+        """Return the cases behind a number: those for which all that is said holds.
+
+        Parameters
+        ----------
+        edge
+            ``("OrderPlaced", "OrderShipped")``: the second comes directly after the first, once
+            at least.  ``(None, type)``: begins with it; ``(type, None)``: ends with it.
+        variant
+            Went exactly this way: the types in order, or a ``variant_id``.
+        with_, without
+            Has all of these types; has none of them.  A type or a list.
+        starting, ending
+            The first, the last event is of this type, or of one of these.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            ``case``, ``started``, ``ended``, ``events``.  By case.
+
+        Raises
+        ------
+        FlowError
+            If a type or variant is not there; it names near ones.
+        """
+        return self.answer(
+            "FROM listed", listed=cases.listed(self.built(), self._which(conditions))
+        )
+
+    def only(self, **conditions: Unpack[cases.Conditions]) -> Flow:
+        """Return the flow of some of the cases, whole; see `streams` for the conditions."""
+        return self._narrowed(self._which(conditions))
+
+    def _which(self, conditions: cases.Conditions) -> Bools:
+        return cases.chosen(self.built(), self._variants, **conditions)
+
+    def _narrowed(self, which: Bools) -> Flow:
+        return Flow(self.selection, self.built().only(which))
+
+    def _variants(self) -> Variants:
+        found: Variants = self._kept("variants", Variants)
+        return found
+
+    def _kept(self, name: str, work: Callable[[Steps], Any]) -> Any:
+        """Return what was found before, or find it."""
+        steps = self.built()
+        with self._lock:
+            if name not in self._found:
+                self._found[name] = work(steps)
+            return self._found[name]
+
+    # --- what it is ------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.built())
+
+    def __repr__(self) -> str:
+        built = "" if self._steps is None else f", {_counted(self._steps)}"
+        return f"Flow({self._described}{built})"
+
+    def _repr_html_(self) -> str:
+        steps = self.built()
+        found = cases.activities(steps).select(["event_type", "count", "cases", "starts", "ends"])
+        rows = found.slice(0, _SHOWN).to_pylist()
+        left_out = f" ({_SHOWN} of {found.num_rows:,} types)" if found.num_rows > _SHOWN else ""
+        return (
+            f"<p><b>Flow</b> {escape(self._described)}<br>{_counted(steps)}{left_out}</p>"
+            + html_table(
+                ["event type", "events", "cases", "starts", "ends"],
+                [list(row.values()) for row in rows],
+            )
+        )
+
+
+class Covered:
+    """A part of a graph, as a DuckDB relation that says in ``attrs`` what part it is.
+
+    Whatever a relation does (``df``, ``filter``, ``fetchall``, ...) it does too.
+    """
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation, shown: Coverage) -> None:
+        self.relation = relation
+        self.attrs: dict[str, Any] = {"coverage": str(shown), **shown._asdict()}
+
+    def df(self) -> pd.DataFrame:
+        """Return it as a pandas DataFrame with the same ``attrs``."""
+        found = self.relation.df()
+        found.attrs.update(self.attrs)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.relation, name)
+
+    def __len__(self) -> int:
+        return len(self.relation)
+
+    def __repr__(self) -> str:
+        return f"{self.relation!r}{self.attrs['coverage']}"
+
+
+def _counted(steps: Steps) -> str:
+    there = int(np.count_nonzero(np.bincount(steps.type_ids)))
+    return f"{len(steps):,} events, {steps.cases:,} cases, {there:,} event types"
+
+
+def _intervals(row: str, *names: str) -> str:
+    return ", ".join(f"{interval_sql(f'{row}.{name}')} AS {name}" for name in names)

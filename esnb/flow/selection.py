@@ -8,10 +8,13 @@ from typing import Any, Literal, Protocol
 import duckdb
 import pyarrow as pa
 
+from esnb import instants
 from esnb.errors import FlowError, QueryError, shown
+from esnb.flow.steps import Ints
 from esnb.query import gate
 from esnb.query.select import Filters
 from esnb.query.table import events_sql
+from esnb.show import visible
 from esnb.sqltext import literal, quote
 from esnb.timeline.moment import instant_sql
 
@@ -20,6 +23,7 @@ __all__ = ["Clock", "LogSelection", "Selection", "SourceLog"]
 Clock = Literal["occurred", "recorded"]
 
 _BATCH = 1_000_000
+_SHOWN = 60
 _CHOSEN = "_esnb_chosen"
 
 
@@ -45,8 +49,18 @@ class Selection(Protocol):
     def zone(self) -> str: ...
 
     @property
+    def declared(self) -> str | None:
+        """Zone of times that carry none, if one was declared."""
+        ...
+
+    @property
     def of(self) -> str:
         """What is selected, in a few words."""
+        ...
+
+    @property
+    def described(self) -> str:
+        """What is selected, whole: also clock, zone, window and position of the log."""
         ...
 
     @property
@@ -56,6 +70,10 @@ class Selection(Protocol):
 
     def batches(self) -> Iterator[Any]:
         """Yield the events as `esnb.flow.steps.ordered` takes them."""
+        ...
+
+    def matching(self, where: str | None, filters: Mapping[str, Any]) -> Ints:
+        """Return the positions of all events that a condition and filters ask for."""
         ...
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -124,6 +142,7 @@ class LogSelection:
         self.clock: Clock = clock
         self.by = by
         self.zone = log.zone or "UTC"
+        self.declared = log.zone
         self.snapshot = log.snapshot()
         self._session = log.session
         self._filters = Filters.read(given, log.zone)
@@ -142,6 +161,26 @@ class LogSelection:
     def of(self) -> str:
         categories = ", ".join(self._filters.texts.get("category", ()))
         return f"{categories} by {self.by}" if self.by and categories else self.by or categories
+
+    @property
+    def described(self) -> str:
+        parts = [visible(self.of, _SHOWN) or "all streams"]
+        for name, texts in self._filters.texts.items():
+            if name != "category":
+                parts.append(f"{name} " + visible(", ".join(texts), _SHOWN))
+        parts.append(f"by {self.clock}_on")
+        for name, at in self._filters.instants.items():
+            clock, _, side = name.partition("_")
+            local = at.astimezone(instants.zone(self.zone)).isoformat(" ")
+            which = "" if clock == self.clock else f"{clock}_on "
+            parts.append(f"{which}{'from' if side == 'from' else 'before'} {local}")
+        parts += [f"{name} {position}" for name, position in self._filters.positions.items()]
+        if self._where is not None:
+            parts.append("where " + visible(self._where.strip(), _SHOWN))
+        if self._chosen is not None:
+            parts.append(f"{self._chosen.num_rows:,} named {self._chosen.column_names[0]}s")
+        parts.append(self.zone)
+        return ", ".join(parts) + f"; log at position {self.position:,}"
 
     @property
     def most(self) -> int | None:
@@ -180,6 +219,15 @@ class LogSelection:
                 f' WHERE s."case" IN (SELECT c."case" FROM {_CHOSEN} AS c)'
             )
         return sql
+
+    def matching(self, where: str | None, filters: Mapping[str, Any]) -> Ints:
+        """Return the positions of the events of the log that a condition and filters ask for."""
+        conditions = [*conditions_sql(Filters.read(filters, self.declared))]
+        if where is not None:
+            conditions.append(f"({self._condition(where)})")
+        sql = f"SELECT e.position FROM events AS e WHERE {' AND '.join(conditions) or 'true'}"  # noqa: S608
+        positions: Ints = self.events_cursor().sql(sql).to_arrow_table()["position"].to_numpy()
+        return positions
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         cursor: duckdb.DuckDBPyConnection = self._session.fresh()

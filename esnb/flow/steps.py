@@ -89,13 +89,15 @@ class Steps:
         return np.flatnonzero(~last)
 
     def only(self, chosen: Bools) -> Steps:
-        """Return the steps of some cases; `chosen` says for each whether it is one of them."""
+        """Return the steps of some cases; `chosen` says for each whether it is one of them.
+
+        The types stay as they are, so that one which none of these cases has is still known.
+        """
         lengths = self.lengths[chosen]
         rows = ranges(self.firsts[:-1][chosen], lengths)
-        used, type_ids = _dense(self.type_ids[rows], len(self.types))
         return Steps(
-            tuple(self.types[number] for number in used),
-            type_ids,
+            self.types,
+            self.type_ids[rows],
             self.at[rows],
             self.positions[rows],
             _firsts(lengths),
@@ -251,13 +253,13 @@ class _Gathered:
             ranks, lengths = ranks[order], lengths[order]
         firsts = _firsts(np.bincount(ranks, lengths, len(names)).astype(np.int64))
         _settle(type_ids, at, positions, firsts, by_time)
-        by_name = sorted(self._codes)
-        number = np.empty(len(by_name), np.int32)
-        number[[self._codes[name] for name in by_name]] = np.arange(len(by_name), dtype=np.int32)
-        used, type_ids = _dense(number[type_ids], len(by_name))
-        return Steps(
-            tuple(by_name[place] for place in used), type_ids, at, positions, firsts, names
-        )
+        used = np.flatnonzero(np.bincount(type_ids, minlength=len(self._codes))).tolist()
+        by_code = list(self._codes)
+        used.sort(key=by_code.__getitem__)
+        number = np.zeros(len(by_code), np.int32)
+        number[used] = np.arange(len(used), dtype=np.int32)
+        types = tuple(by_code[code] for code in used)
+        return Steps(types, number[type_ids], at, positions, firsts, names)
 
 
 def _changes(case: Any) -> Bools:
@@ -297,16 +299,6 @@ def _settle(type_ids: TypeIds, at: Ints, positions: Ints, firsts: Ints, by_time:
     order = rows[np.lexsort((positions[rows], *keys))]
     for column in (type_ids, at, positions):
         column[rows] = column[order]
-
-
-def _dense(type_ids: TypeIds, count: int) -> tuple[list[int], TypeIds]:
-    """Return which types there are, and the ids with no gaps."""
-    used = np.flatnonzero(np.bincount(type_ids, minlength=count))
-    if len(used) == count:
-        return used.tolist(), type_ids
-    number = np.zeros(count, np.int32)
-    number[used] = np.arange(len(used), dtype=np.int32)
-    return used.tolist(), number[type_ids]
 
 
 def _firsts(lengths: Ints) -> Ints:

@@ -205,7 +205,7 @@ def funnel(
             "step": pa.array(range(1, len(counts) + 1), pa.int64()),
             "event_type": pa.array(list(types), pa.string()),
             "cases": pa.array(counts, pa.int64()),
-            "share": pa.array([n / steps.cases for n in counts], pa.float64()),
+            "share": pa.array([n / max(steps.cases, 1) for n in counts], pa.float64()),
             "of_previous": pa.array(
                 [None, *(n / of if of else None for of, n in pairwise(counts))], pa.float64()
             ),
@@ -322,7 +322,8 @@ def rework(steps: Steps) -> Any:
     having = np.bincount(keys[first] // cases, minlength=types)
     reworked = np.bincount(keys[second] // cases, minlength=types)
     repeats = count - having
-    order = np.lexsort((np.arange(types), -repeats))
+    there = np.flatnonzero(count)
+    order = there[np.argsort(-repeats[there], kind="stable")]
     columns = {
         "cases": having,
         "count": count,
@@ -330,7 +331,7 @@ def rework(steps: Steps) -> Any:
         "self_loops": self_loops,
         "loops": repeats - self_loops,
         "cases_with_rework": reworked,
-        "share": reworked / having,
+        "share": reworked / np.maximum(having, 1),
     }
     names = pa.array(steps.types, pa.string()).take(pa.array(order))
     return pa.table({"event_type": names, **{name: of[order] for name, of in columns.items()}})

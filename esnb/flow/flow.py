@@ -16,6 +16,7 @@ from esnb.flow.coverage import Coverage, covered
 from esnb.flow.selection import Selection
 from esnb.flow.steps import Bools, Steps, interval_sql, ordered
 from esnb.flow.variants import Variants
+from esnb.flow.ways import Ways
 from esnb.show import html_table
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["Covered", "Flow"]
 _SHOWN = 12
 
 
-class Flow:
+class Flow(Ways):
     """How the cases of a selection went: which event came after which, and after how long.
 
     Nothing is read before the first question, which puts all events in order; the others are

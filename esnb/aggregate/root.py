@@ -143,7 +143,9 @@ class Description:
             if base in (object, Aggregate):
                 break
             for name, member in sorted(vars(base).items()):
-                yield name, tuple(_code(member, seen))
+                # What decides on commands moves no state.
+                if not hasattr(member, "_esnb_handles"):
+                    yield name, tuple(_code(member, seen))
 
     def initial(self) -> dict[str, Any]:
         """Return the state before any event, its collections its own."""
@@ -214,6 +216,9 @@ class Aggregate:
         cls.description = Description(cls, dict(cls._options), _hints(cls))
 
     _options: ClassVar[dict[str, Any]] = {}
+    # While a command is decided on: makes the envelope of an event of its number and of what
+    # the handler said.
+    _said: Callable[[int, dict[str, Any]], dict[str, Any]] | None = None
 
     def __init__(self, stream: str = "") -> None:
         self.stream = stream
@@ -230,12 +235,24 @@ class Aggregate:
         **envelope
             ``occurred_on``, ``actor``, ``tags``…, as `DomainEvent` has them.  It happens
             now unless another time is given.
+
+        Raises
+        ------
+        CommandError
+            If a handler gives an event an id, which is the command's to give.
         """
-        happens, written = happening(event, **envelope)
+        if self._said is not None:
+            envelope = self._said(len(self.uncommitted), envelope)
+        happens, _ = happening(event, **envelope)
+        self._take(happens)
+        self.uncommitted = (*self.uncommitted, happens)
+
+    def _take(self, happening: Event) -> None:
+        """Move as `apply` does, by an event that another object of this aggregate applied."""
+        written = happening.to_domain_event()
         noop = type(self).description.noop
         if noop is None or written.data.get(noop) is None:
-            self._move(happens, written.event_type)
-        self.uncommitted = (*self.uncommitted, happens)
+            self._move(happening, written.event_type)
 
     @classmethod
     def fold(cls, events: Iterable[RecordedEvent], *, stream: str = "") -> Self:

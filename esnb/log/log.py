@@ -263,7 +263,7 @@ class Log:
         """Append many times in one commit, each append alone written or refused.
 
         Unlike in `append_many` a stream may stand in several of them, and what one writes the
-        next one finds there.
+        next one finds there.  When one is refused, those after it to the same stream are too.
 
         Returns
         -------

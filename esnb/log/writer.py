@@ -89,6 +89,8 @@ class _Request:
     results: list[RecordedEvent] = field(default_factory=list)
     error: BaseException | None = None
     done: bool = False
+    # Of requests that go together: why the first one to a stream was refused.
+    refused: dict[str, EsnbError] | None = None
 
     @property
     def event_ids(self) -> list[str]:
@@ -159,7 +161,8 @@ class Writer:
 
     def append_each(self, appends: Sequence[Append]) -> list[list[RecordedEvent] | LogError]:
         """Append in one commit, each alone: its events, or why they were refused."""
-        requests = [_Request((append,), (), -1) for append in appends]
+        refused: dict[str, EsnbError] = {}
+        requests = [_Request((append,), (), -1, refused=refused) for append in appends]
         with self._leader:
             self._serve(requests)
         for request in requests:
@@ -260,12 +263,23 @@ class Writer:
                 request.done = True
 
     def _try(self, tail: Tail, state: State, request: _Request) -> State:
+        refused = request.refused
+        if refused:
+            # What was decided after something that did not happen must not happen either, be
+            # the revision as expected or not.
+            request.error = next(
+                (refused[a.stream] for a in request.appends if a.stream in refused), None
+            )
+            if request.error is not None:
+                return state
         tail.savepoint()
         try:
             state = self._write(tail, state, request)
         except _REFUSALS as error:
             tail.undo()
             request.error = error
+            if refused is not None:
+                refused.update(dict.fromkeys((a.stream for a in request.appends), error))
         else:
             tail.release()
         return state

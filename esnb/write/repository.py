@@ -18,7 +18,7 @@ from esnb.schema import category_of, check_text
 from esnb.write.snapshots import Kept, Snapshots
 from esnb.write.states import NotKept, States
 
-__all__ = ["Repository"]
+__all__ = ["Loaded", "Repository"]
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -73,8 +73,8 @@ class Repository(Generic[A]):
                 f"snapshot_every={shown(snapshot_every)}: say a number of events from 1, or None"
             )
         self._log = log
-        self._kind = kind
-        self._every = snapshot_every
+        self.kind = kind
+        self.snapshot_every = snapshot_every
         self._states: States | None = None
         fingerprint = f"{_VERSION}:{pydantic.VERSION}:{description.fingerprint}"
         self._snapshots = Snapshots(
@@ -115,7 +115,7 @@ class Repository(Generic[A]):
         if at is not None and (not isinstance(at, int) or isinstance(at, bool) or at < 0):
             raise AggregateError(f"at={shown(at)}: say a revision, a whole number from 0")
         stream = self._stream(name)
-        loaded = self._load(stream, at)
+        loaded = self.load(stream, at)
         if loaded is None:
             raise StreamNotFoundError(stream, self._log.streams_near(stream))
         aggregate = loaded.aggregate
@@ -124,16 +124,20 @@ class Repository(Generic[A]):
                 f"{shown(stream)} is at revision {aggregate.revision}; "
                 f"there is no revision {at} yet"
             )
-        if at is None and self._every is not None and loaded.replayed >= self._every:
-            self._keep(loaded)
+        if (
+            at is None
+            and self.snapshot_every is not None
+            and loaded.replayed >= self.snapshot_every
+        ):
+            self.keep(loaded)
         return aggregate
 
     def exists(self, name: str) -> bool:
         """Tell whether there is an aggregate of this stream or id, and no event has ended it."""
         stream = self._stream(name)
-        if not self._kind.description.ends:
+        if not self.kind.description.ends:
             return next(self._log.read_stream(stream), None) is not None
-        loaded = self._load(stream)
+        loaded = self.load(stream)
         return loaded is not None and not loaded.aggregate.ended
 
     def add(self, aggregate: A, **envelope: Any) -> tuple[RecordedEvent, ...]:
@@ -191,7 +195,7 @@ class Repository(Generic[A]):
         aggregate.stream = stream
         aggregate.revision = recorded[-1].revision
         aggregate.uncommitted = ()
-        every = self._every
+        every = self.snapshot_every
         if every is not None and (aggregate.revision + 1) // every > (before + 1) // every:
             self.snapshot(aggregate)
         return recorded
@@ -207,36 +211,37 @@ class Repository(Generic[A]):
             stream = self._stream(aggregate)
         else:
             stream = self._own_stream(aggregate)
-        loaded = self._load(stream)
-        return loaded is not None and self._keep(loaded)
+        loaded = self.load(stream)
+        return loaded is not None and self.keep(loaded)
 
     # --- within ------------------------------------------------------------------------------
 
-    def _load(self, stream: str, at: int | None = None) -> _Loaded[A] | None:
-        """Fold a stream, from its snapshot on if there is one that fits the log."""
+    def load(self, stream: str, at: int | None = None) -> Loaded[A] | None:
+        """Fold a stream, from its snapshot on if there is one; None if it has no events."""
         kept = None if self._states is None else self._snapshots.find(stream)
         if kept is not None and (at is None or kept.revision <= at):
             loaded = self._continued(kept, stream, at)
             if loaded is not None:
                 return loaded
-        return _replayed(self._kind(stream), self._log.read_stream(stream), at)
+        return replayed(self.kind(stream), self._log.read_stream(stream), at)
 
-    def _continued(self, kept: Kept, stream: str, at: int | None) -> _Loaded[A] | None:
+    def _continued(self, kept: Kept, stream: str, at: int | None) -> Loaded[A] | None:
         events = self._log.read_stream(stream, after=kept.revision - 1)
         first = next(events, None)
         # A restored or altered log may have another event there.
         if first is None or (first.revision, first.event_id) != (kept.revision, kept.event_id):
             return None
-        aggregate = self._kind(stream)
+        aggregate = self.kind(stream)
         assert self._states is not None  # noqa: S101 (said to the checker of types)
         try:
             fields, ended = self._states.read(kept.state)
         except ValueError:
             return None
         aggregate.restore(fields, revision=kept.revision, ended=ended)
-        return _replayed(aggregate, events, at) or _Loaded(aggregate, kept.event_id, 0)
+        return replayed(aggregate, events, at) or Loaded(aggregate, kept.event_id, 0)
 
-    def _keep(self, loaded: _Loaded[A]) -> bool:
+    def keep(self, loaded: Loaded[A]) -> bool:
+        """Keep a state, which is a fold of what was recorded, as a snapshot if that can be."""
         if self._states is None or self._log.read_only:
             return False
         aggregate = loaded.aggregate
@@ -251,19 +256,19 @@ class Repository(Generic[A]):
     def _without_snapshots(self, reason: NotKept) -> None:
         self._states = None
         warnings.warn(
-            f"{self._kind.__name__} is folded without snapshots, which is slower for long "
+            f"{self.kind.__name__} is folded without snapshots, which is slower for long "
             f"streams and as right: {reason}",
             RuntimeWarning,
             stacklevel=3,
         )
 
     def _stream(self, name: str) -> str:
-        category = self._kind.description.category
+        category = self.kind.description.category
         check_text("stream", name)
         return name if name.startswith(f"{category}-") else f"{category}-{name}"
 
     def _own_stream(self, aggregate: A) -> str:
-        own = self._kind.description.category
+        own = self.kind.description.category
         category = type(aggregate).description.category
         if category != own:
             raise AggregateError(
@@ -277,7 +282,7 @@ class Repository(Generic[A]):
 
 
 @dataclass(frozen=True)
-class _Loaded(Generic[A]):
+class Loaded(Generic[A]):
     """An aggregate, the id of its newest event, and how many events were replayed for it."""
 
     aggregate: A
@@ -285,7 +290,7 @@ class _Loaded(Generic[A]):
     replayed: int
 
 
-def _replayed(aggregate: A, events: Iterator[RecordedEvent], at: int | None) -> _Loaded[A] | None:
+def replayed(aggregate: A, events: Iterator[RecordedEvent], at: int | None) -> Loaded[A] | None:
     """Replay events up to a revision; None if there are none."""
     count, event_id = 0, ""
     for event in events:
@@ -294,4 +299,4 @@ def _replayed(aggregate: A, events: Iterator[RecordedEvent], at: int | None) -> 
         aggregate.replay(event)
         event_id = event.event_id
         count += 1
-    return _Loaded(aggregate, event_id, count) if count else None
+    return Loaded(aggregate, event_id, count) if count else None

@@ -1,0 +1,308 @@
+"""Sending commands: load, decide, append, and again if somebody else was faster."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from esnb.aggregate import Aggregate
+from esnb.errors import (
+    CommandError,
+    CommandRejected,
+    DuplicateEventError,
+    EsnbError,
+    LogError,
+    RevisionConflictError,
+    StreamNotFoundError,
+    shown,
+)
+from esnb.event import RecordedEvent
+from esnb.log import NO_STREAM, Append, Log
+from esnb.write import logging
+from esnb.write.command import Command
+from esnb.write.handlers import COMMAND, Handler, Handlers, Letter, event_id_of
+from esnb.write.recent import Recent
+from esnb.write.repository import Loaded, Repository
+
+__all__ = ["Dispatcher", "Open", "Outcome"]
+
+_HELD = 10_000
+_TRIES = 30
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command led to.
+
+    Attributes
+    ----------
+    events
+        The recorded events; none if it had nothing to change.
+    stream, revision
+        The aggregate, and its newest event after the command (for one that is repeated, the
+        newest of the events); -1 for none.
+    repeated
+        Whether the command was sent before, and this is what it led to then.
+    command_id
+        Of the command.
+    """
+
+    events: tuple[RecordedEvent, ...]
+    stream: str
+    revision: int
+    repeated: bool
+    command_id: str
+
+
+@dataclass(frozen=True)
+class Open:
+    """A command that is to be decided on, with the state on which it is.
+
+    Attributes
+    ----------
+    aggregate
+        A copy; it moves as the command is decided on.
+    revision
+        Of the newest event before; -1 for none.
+    """
+
+    letter: Letter
+    handler: Handler
+    aggregate: Aggregate
+    revision: int
+
+    @property
+    def append(self) -> Append:
+        """What is to be written, of the events that were applied."""
+        events = [event.to_domain_event() for event in self.aggregate.uncommitted]
+        expected = NO_STREAM if self.revision < 0 else self.revision
+        return Append(self.aggregate.stream, events, expected)
+
+
+class Dispatcher:
+    """Loads, decides and appends; see `esnb.write.commands.Commands` for the parameters."""
+
+    def __init__(
+        self,
+        log: Log,
+        handlers: Handlers,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        snapshot_every: int | None = 100,
+        hold: int = _HELD,
+        tries: int = _TRIES,
+    ) -> None:
+        for name, number, least in (("hold", hold, 0), ("tries", tries, 1)):
+            if not isinstance(number, int) or number < least:
+                raise CommandError(f"{name}={shown(number)}: say a whole number from {least}")
+        self.log = log
+        self.handlers = handlers
+        self.clock = log.clock if clock is None else clock
+        self.tries = tries
+        self._every = snapshot_every
+        self.recent = Recent(log, hold)
+        self._repositories: dict[type[Aggregate], Repository[Any]] = {}
+        for handler in handlers:
+            if handler.kind not in self._repositories:
+                repository = Repository(log, handler.kind, snapshot_every=snapshot_every)
+                self._repositories[handler.kind] = repository
+
+    def send(self, letter: Letter) -> Outcome:
+        """Load, decide and append."""
+        handler = self._handler(letter)
+        if handler.waits:
+            raise CommandError(f"{handler.name} is async; say await commands.asend(…)")
+        with _Told(letter, handler) as told:
+            for _ in self._attempts():
+                opened = self.open(letter, handler)
+                if isinstance(opened, Outcome):
+                    return told.ended(opened)
+                handler.decide(opened.aggregate, letter, self.clock())
+                ended = self._append(opened)
+                if isinstance(ended, Outcome):
+                    return told.ended(ended)
+                told.conflict(ended)
+            raise told.conflicts[-1]
+
+    async def asend(self, letter: Letter) -> Outcome:
+        """Send without keeping the event loop from other work."""
+        handler = self._handler(letter)
+        if not handler.waits:
+            return await asyncio.to_thread(self.send, letter)
+        with _Told(letter, handler) as told:
+            for pause in pauses(self.tries):
+                await asyncio.sleep(pause)
+                opened = await asyncio.to_thread(self.open, letter, handler)
+                if isinstance(opened, Outcome):
+                    return told.ended(opened)
+                await handler.adecide(opened.aggregate, letter, self.clock())
+                ended = await asyncio.to_thread(self._append, opened)
+                if isinstance(ended, Outcome):
+                    return told.ended(ended)
+                told.conflict(ended)
+            raise told.conflicts[-1]
+
+    def _handler(self, letter: Letter) -> Handler:
+        if self.log.batching:
+            raise CommandError(
+                "within log.batch() a command does not see what was appended before it; "
+                "group commands with send_many, or with commands.batch()"
+            )
+        return self.handlers.of(letter.command)
+
+    def _attempts(self) -> Iterator[None]:
+        for pause in pauses(self.tries):
+            if pause:
+                time.sleep(pause)
+            yield
+
+    # --- the steps ---------------------------------------------------------------------------
+
+    def open(self, letter: Letter, handler: Handler) -> Open | Outcome:
+        """Load the aggregate of a command, or find what the command led to before."""
+        stream = letter.command.stream_in(handler.kind.description.category)
+        before = self.before(letter, stream)
+        if before is not None:
+            return before
+        loaded = self.load(handler, stream)
+        return Open(letter, handler, loaded, loaded.revision)
+
+    def load(self, handler: Handler, stream: str) -> Aggregate:
+        """Return an aggregate as it stands, or a new one where the handler may make one."""
+        repository = self._repositories[handler.kind]
+        loaded = self.recent.load(repository, stream)
+        if loaded is None:
+            if handler.creates is False:
+                raise StreamNotFoundError(stream, self.log.streams_near(stream))
+            return handler.kind(stream)
+        if self._every is not None and loaded.replayed >= self._every:
+            repository.keep(loaded)
+        return loaded.aggregate
+
+    def before(self, letter: Letter, stream: str) -> Outcome | None:
+        """Return what a command led to when it was sent before."""
+        command_id = letter.command.command_id
+        first = self.log.event(event_id_of(command_id, 0))
+        if first is None:
+            return None
+        name = first.metadata.get(COMMAND)
+        if first.stream != stream or name != type(letter.command).__name__:
+            raise another(letter, stream, name, first.stream)
+        events = [first]
+        while (event := self.log.event(event_id_of(command_id, len(events)))) is not None:
+            events.append(event)
+        return Outcome(tuple(events), stream, events[-1].revision, True, letter.command_id)
+
+    def _append(self, opened: Open) -> Outcome | LogError:
+        """Write what was decided; return the conflict if somebody else was faster."""
+        if not opened.aggregate.uncommitted:
+            return self.done(opened, ())
+        append = opened.append
+        try:
+            events = self.log.append(
+                append.stream, append.events, expected_revision=append.expected_revision
+            )
+        except (RevisionConflictError, DuplicateEventError) as conflict:
+            # The same command, sent by another at the same time, is found at the next try.
+            return conflict
+        except EsnbError:
+            self.recent.forget(opened.handler.kind, append.stream)
+            raise
+        return self.done(opened, events)
+
+    def done(self, opened: Open, events: tuple[RecordedEvent, ...]) -> Outcome:
+        """Take in what was written."""
+        stream, kind = opened.aggregate.stream, opened.handler.kind
+        command_id = opened.letter.command_id
+        if not events:
+            return Outcome((), stream, opened.revision, False, command_id)
+        newer = self.recent.take(kind, stream, events)
+        revision = events[-1].revision
+        every = self._every
+        if every is not None and (revision + 1) // every > (events[0].revision) // every:
+            self._keep(self._repositories[kind], newer, stream)
+        return Outcome(events, stream, revision, False, command_id)
+
+    def _keep(
+        self, repository: Repository[Any], newer: Loaded[Aggregate] | None, stream: str
+    ) -> None:
+        if newer is None:
+            repository.snapshot(stream)
+        else:
+            repository.keep(newer)
+
+
+def another(letter: Letter, stream: str, name: object, of: str) -> CommandError:
+    """Return the error for an id that was that of another command."""
+    return CommandError(
+        f"command_id {letter.command_id} was that of {shown(name)} to {shown(of)}, and now is that "
+        f"of {type(letter.command).__name__} to {shown(stream)}; an id names one command for ever"
+    )
+
+
+def pauses(tries: int) -> Iterator[float]:
+    """Yield how long to wait before each try: by chance, so that two rivals part."""
+    yield 0.0
+    longest = _FIRST_PAUSE
+    for _ in range(tries - 1):
+        yield random.uniform(0, longest)  # noqa: S311 (nothing secret)
+        longest = min(longest * 1.5, _LONGEST_PAUSE)
+
+
+@dataclass
+class _Told:
+    """Tells the structured log how a command ended."""
+
+    letter: Letter
+    handler: Handler
+    conflicts: list[LogError] = field(default_factory=list)
+    _begun: float = field(default_factory=time.perf_counter)
+    _outcome: Outcome | None = None
+
+    def __enter__(self) -> _Told:
+        return self
+
+    def conflict(self, conflict: LogError) -> None:
+        self.conflicts.append(conflict)
+
+    def ended(self, outcome: Outcome) -> Outcome:
+        self._outcome = outcome
+        return outcome
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if logging.active():
+            tell(self.letter, self._outcome or error, self._begun, len(self.conflicts))
+
+
+def tell(
+    letter: Letter, ended: Outcome | BaseException | None, begun: float, conflicts: int = 0
+) -> None:
+    """Write a line about a command: never what it or its events say."""
+    about: dict[str, object] = {
+        "command": type(letter.command).__name__,
+        "command_id": letter.command_id,
+        "correlation_id": letter.correlation,
+        "causation_id": letter.causation_id,
+        "conflicts": conflicts,
+        "duration_ms": round((time.perf_counter() - begun) * 1e3, 3),
+    }
+    if isinstance(ended, Outcome):
+        about |= {"stream": ended.stream, "revision": ended.revision, "events": len(ended.events)}
+        result = "repeated" if ended.repeated else "accepted" if ended.events else "nothing to do"
+        logging.say("info", "command", outcome=result, **about)
+    elif isinstance(ended, CommandRejected):
+        about |= {"stream": ended.stream, "revision": ended.revision, "rule": ended.rule}
+        logging.say("info", "command", outcome="rejected", **about)
+    else:
+        logging.say("error", "command", outcome="failed", error=type(ended).__name__, **about)
+
+
+def letter_of(command: Command, **envelope: Any) -> Letter:
+    """Return a command with what is said of its sending."""
+    return Letter(command, **{name: value for name, value in envelope.items() if value is not None})

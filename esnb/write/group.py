@@ -1,0 +1,138 @@
+"""Many commands in one commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from esnb.aggregate import Aggregate
+from esnb.errors import CommandError, CommandRejected, EsnbError, InputError, LogError
+from esnb.errors import StreamNotFoundError as NotFound
+from esnb.write import logging
+from esnb.write.dispatch import Dispatcher, Open, Outcome, another, pauses, tell
+from esnb.write.handlers import Letter
+from esnb.write.recent import copied
+
+__all__ = ["send_group"]
+
+_AT_ONCE = 1000
+
+Ended = Outcome | EsnbError
+_Key = tuple[type[Aggregate], str]
+
+
+def send_group(dispatcher: Dispatcher, letters: Sequence[Letter]) -> list[Ended]:
+    """Send commands, each decided on after those before it; return how each ended."""
+    ended: dict[int, Ended] = {}
+    for start in range(0, len(letters), _AT_ONCE):
+        begun = time.perf_counter()
+        numbers = range(start, min(start + _AT_ONCE, len(letters)))
+        waiting: dict[int, LogError] = {}
+        for pause in pauses(dispatcher.tries):
+            time.sleep(pause)
+            part = _Round(dispatcher)
+            for number in waiting or numbers:
+                part.decide(number, letters[number])
+            waiting = part.write()
+            ended |= part.ended
+            if not waiting:
+                break
+        ended |= waiting
+        if logging.active():
+            for number in numbers:
+                tell(letters[number], ended[number], begun)
+    return [ended[number] for number in range(len(letters))]
+
+
+class _Round:
+    """Commands that are decided on together, and written together.
+
+    Each is decided on as if those before it were written already.  Whether they are is known
+    only afterwards: where a stream moved on meanwhile, whatever was decided about it, a refusal
+    too, is decided anew in the next round.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self.ended: dict[int, Ended] = {}
+        self._states: dict[_Key, Aggregate] = {}
+        self._opened: list[tuple[int, Open]] = []
+        self._said: list[tuple[int, _Key, Ended]] = []
+        self._first: dict[str, tuple[int, Letter, str]] = {}
+        self._same: list[tuple[int, int]] = []
+
+    def decide(self, number: int, letter: Letter) -> None:
+        """Decide on a command."""
+        try:
+            handler = self._dispatcher.handlers.of(letter.command)
+            stream = letter.command.stream_in(handler.kind.description.category)
+        except CommandError as error:
+            self.ended[number] = error
+            return
+        if handler.waits:
+            raise CommandError(f"{handler.name} is async; say await commands.asend(…)")
+        key = (handler.kind, stream)
+        first, other, of = self._first.setdefault(letter.command_id, (number, letter, stream))
+        if first != number:
+            if type(letter.command) is type(other.command) and stream == of:
+                self._same.append((number, first))
+            else:
+                self.ended[number] = another(letter, stream, type(other.command).__name__, of)
+            return
+        try:
+            before = self._dispatcher.before(letter, stream)
+            if before is not None:
+                self.ended[number] = before
+                return
+            state = self._states.get(key)
+            if state is None:
+                state = self._dispatcher.load(handler, stream)
+            aggregate = copied(state)
+            opened = Open(letter, handler, aggregate, state.revision)
+            made = handler.decide(aggregate, letter, self._dispatcher.clock())
+        except (InputError, CommandRejected, NotFound) as error:
+            self._said.append((number, key, error))
+            return
+        if not made:
+            self._said.append((number, key, self._dispatcher.done(opened, ())))
+            return
+        for event in made:
+            state._take(event)
+        state.revision += len(made)
+        self._states[key] = state
+        self._opened.append((number, opened))
+
+    def write(self) -> dict[int, LogError]:
+        """Write what was decided; return what is to be decided anew, and the conflict."""
+        dispatcher = self._dispatcher
+        try:
+            written = dispatcher.log.append_each([opened.append for _, opened in self._opened])
+        except EsnbError:
+            for kind, stream in self._states:
+                dispatcher.recent.forget(kind, stream)
+            raise
+        again: dict[int, LogError] = {}
+        moved: dict[_Key, LogError] = {}
+        for (number, opened), events in zip(self._opened, written, strict=True):
+            if isinstance(events, LogError):
+                again[number] = events
+                moved[opened.handler.kind, opened.aggregate.stream] = events
+            else:
+                self.ended[number] = dispatcher.done(opened, events)
+        for number, key, ended in self._said:
+            if key in moved:
+                again[number] = moved[key]
+            else:
+                self.ended[number] = ended
+        for number, first in self._same:
+            if first in again:
+                again[number] = again[first]
+            else:
+                ended = self.ended[first]
+                self.ended[number] = (
+                    replace(ended, repeated=True)
+                    if isinstance(ended, Outcome) and ended.events
+                    else ended
+                )
+        return dict(sorted(again.items()))

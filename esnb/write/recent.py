@@ -1,0 +1,133 @@
+"""Aggregates that were asked for lately, so that a command need not fold them again."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from esnb.aggregate import Aggregate
+from esnb.event import RecordedEvent
+from esnb.log import Log
+from esnb.write.repository import Loaded, Repository, replayed
+
+__all__ = ["Recent", "copied"]
+
+_Key = tuple[type[Aggregate], str]
+
+# Values that nobody can change.
+_FIXED = frozenset({type(None), bool, int, float, str, bytes, Decimal, UUID, date, datetime})
+
+
+class Recent:
+    """The states of some streams, each the fold of what was recorded and of nothing else.
+
+    A state is used only if the log has, at its revision, the event that it was made after, and
+    is brought up to date with the events that came since.
+
+    Parameters
+    ----------
+    log
+        The log.
+    most
+        How many are held; those that were not asked for the longest time go.
+    """
+
+    def __init__(self, log: Log, most: int) -> None:
+        self._log = log
+        self._most = most
+        self._held: OrderedDict[_Key, Loaded[Aggregate]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def load(self, repository: Repository[Any], stream: str) -> Loaded[Aggregate] | None:
+        """Return a copy of an aggregate as it stands, yours to change; None if it is not there."""
+        key = (repository.kind, stream)
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None:
+                self._held.move_to_end(key)
+                held = Loaded(copied(held.aggregate), held.event_id, 0)
+        if held is not None:
+            since = self._log.read_stream(stream, after=held.aggregate.revision - 1)
+            first = next(since, None)
+            if first is not None and first.event_id == held.event_id:
+                newer = replayed(held.aggregate, since, None)
+                if newer is None:
+                    return held
+                self._hold(newer)
+                return Loaded(copied(newer.aggregate), newer.event_id, newer.replayed)
+            self.forget(*key)
+        loaded = repository.load(stream)
+        if loaded is None:
+            return None
+        self._hold(loaded)
+        return Loaded(copied(loaded.aggregate), loaded.event_id, loaded.replayed)
+
+    def take(
+        self, kind: type[Aggregate], stream: str, events: Sequence[RecordedEvent]
+    ) -> Loaded[Aggregate] | None:
+        """Take in events that were just recorded; return the new state if it was held."""
+        with self._lock:
+            held = self._held.get((kind, stream))
+            if held is None and events[0].revision == 0:
+                held = Loaded(kind(stream), "", 0)
+            if held is None or held.aggregate.revision != events[0].revision - 1:
+                return None
+            # A copy: one that cannot take an event must not stay behind half moved.
+            aggregate = copied(held.aggregate)
+        newer = replayed(aggregate, iter(events), None)
+        if newer is not None:
+            self._hold(newer)
+        return newer
+
+    def forget(self, kind: type[Aggregate], stream: str) -> None:
+        """Hold a state no longer."""
+        with self._lock:
+            self._held.pop((kind, stream), None)
+
+    def _hold(self, loaded: Loaded[Aggregate]) -> None:
+        key = (type(loaded.aggregate), loaded.aggregate.stream)
+        with self._lock:
+            held = self._held.get(key)
+            if held is None or held.aggregate.revision < loaded.aggregate.revision:
+                self._held[key] = loaded
+                self._held.move_to_end(key)
+            while len(self._held) > self._most:
+                self._held.popitem(last=False)
+
+
+class _NotPlain(Exception):
+    """A value that is copied by the means of Python itself."""
+
+
+def copied(aggregate: Aggregate) -> Aggregate:
+    """Return an aggregate that shares nothing with the given one that can change."""
+    made = object.__new__(type(aggregate))
+    held = vars(aggregate)
+    try:
+        seen: set[int] = set()
+        made.__dict__ = {name: _own(value, seen) for name, value in held.items()}
+    except _NotPlain:
+        made.__dict__ = copy.deepcopy(held)
+    return made
+
+
+def _own(value: Any, seen: set[int]) -> Any:
+    kind = type(value)
+    if kind in _FIXED or isinstance(value, Enum) or (kind is tuple and not value):
+        return value
+    if kind not in (dict, list, set) or id(value) in seen:
+        raise _NotPlain
+    # One list that two fields share is still one in the copy.
+    seen.add(id(value))
+    if kind is dict:
+        return {key: _own(item, seen) for key, item in value.items()}
+    if kind is list:
+        return [_own(item, seen) for item in value]
+    return set(value)

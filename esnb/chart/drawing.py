@@ -1,0 +1,359 @@
+"""Drawing boxes and arrows: what all maps of flows share, whatever their colours mean.
+
+Names from events come in here as text of boxes, labels and tooltips, in rows of data: Graphviz
+never sees them, and no field or expression is made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import hypot
+from typing import TYPE_CHECKING, Any
+
+from esnb.chart.frame import BLUE, data, pick_name, settled, tips, tooltips
+from esnb.chart.layout import Arrow, Box, Curve, layout
+from esnb.chart.measure import width, wrapped
+
+if TYPE_CHECKING:
+    import altair as alt
+
+__all__ = ["END", "MOST_LABELLED", "START", "Colours", "Edge", "Node", "draw"]
+
+# More labels than this cover each other's arrows, and `dot` needs seconds to place them.
+MOST_LABELLED = 60
+START, END = 0, 1
+
+_FONT, _LABEL_FONT = 11, 10
+_WIDEST_BOX, _NARROWEST_BOX, _LINE, _PADDING = 170, 84, 14, 12
+_TERMINAL = 20
+_THICKEST = 9
+_MARGIN = 12
+
+
+@dataclass(frozen=True)
+class Node:
+    """A box: its name, what stands under it, and what a tooltip says."""
+
+    name: str
+    count: str
+    tips: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An arrow between boxes.
+
+    Attributes
+    ----------
+    source, target
+        `START`, `END`, or the place of a box among the nodes plus two.
+    weight
+        How thick it is, relative to the others.
+    label
+        What stands beside it.
+    colour
+        One of the names of the colours.
+    tips
+        What its tooltip says; the names are ours, the same for all edges.
+    """
+
+    source: int
+    target: int
+    weight: float
+    label: str
+    colour: str
+    tips: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The names that colours have, in order; those of `hidden` are not in the legend."""
+
+    title: str
+    by_name: dict[str, str]
+    hidden: frozenset[str] = frozenset()
+
+
+def draw(
+    nodes: Sequence[Node],
+    edges: Sequence[Edge],
+    colours: Colours,
+    *,
+    title: str,
+    said: Sequence[str],
+    ends: tuple[str, str],
+    labelled: bool,
+    tip_formats: dict[str, str],
+) -> alt.LayerChart:
+    """Draw a map.
+
+    Parameters
+    ----------
+    ends
+        What stands beside the start and the end.
+    tip_formats
+        Names of the tooltip's lines with Vega's number formats, ``""`` for text.
+
+    Raises
+    ------
+    ImportError
+        If there is no pygraphviz.
+    """
+    import altair as alt
+
+    heaviest = max((edge.weight for edge in edges), default=1) or 1
+    strokes = [1 + (_THICKEST - 1) * (max(edge.weight, 0) / heaviest) ** 0.5 for edge in edges]
+    texts = [wrapped(node.name, _FONT, _WIDEST_BOX - 2 * _PADDING) for node in nodes]
+    main = _main_path(edges)
+    boxes = [Box(_TERMINAL, _TERMINAL, rank, bool(main)) for rank in ("source", "sink")] + [
+        _box(text, node, number + 2 in main)
+        for number, (text, node) in enumerate(zip(texts, nodes, strict=True))
+    ]
+    placed = layout(
+        boxes,
+        [
+            Arrow(
+                edge.source,
+                edge.target,
+                1
+                + round(
+                    (200 if main.get(edge.source) == edge.target else 30)
+                    * max(edge.weight, 0)
+                    / heaviest
+                ),
+                stroke,
+                _room(edge.label, stroke) if labelled else None,
+            )
+            for edge, stroke in zip(edges, strokes, strict=True)
+        ],
+    )
+    # Words beside the start and under the end are no part of the layout.
+    words = max(width(text, _FONT) for text in ends) + _TERMINAL
+    right = max([placed.width, *(placed.boxes[end][0] + words for end in (START, END))])
+    lines, heads, labels = _arrows(edges, strokes, placed.curves, labelled)
+    frame = {"width": round(right + 2 * _MARGIN), "height": round(placed.height + 3 * _MARGIN)}
+    name = pick_name(title, said, len(edges))
+    pick = alt.selection_point(name=name, fields=["e"], on="click", clear="dblclick")
+    tip = tooltips(tip_formats)
+    scale = alt.Scale(domain=[*colours.by_name], range=[*colours.by_name.values()])
+    colour = alt.Color(
+        "c:N",
+        scale=scale,
+        legend=alt.Legend(
+            title=colours.title,
+            orient="bottom",
+            direction="horizontal",
+            symbolType="stroke",
+            symbolStrokeWidth=4,
+            titleLimit=0,
+            labelLimit=0,
+            values=[name for name in colours.by_name if name not in colours.hidden],
+        ),
+    )
+    strong = alt.when(pick).then(alt.value(0.9)).otherwise(alt.value(0.12))
+    path = alt.Shape("p:N", scale=None)
+    at_zero = {"x": alt.value(_MARGIN), "y": alt.value(_MARGIN)}
+    described = alt.Description("d:N")
+    layers: list[Any] = [
+        # Vega reads an outline of a symbol of size 4 as it stands, in pixels.
+        alt.Chart(data(lines))
+        .mark_point(filled=False, fill=None, size=4, strokeCap="butt", strokeJoin="round")
+        .encode(
+            shape=path,
+            stroke=colour,
+            strokeWidth=alt.StrokeWidth("w:Q", scale=None),
+            opacity=strong,
+            tooltip=tip,
+            description=described,
+            **at_zero,
+        )
+        .add_params(pick),
+        alt.Chart(data(heads))
+        .mark_point(filled=True, size=4, strokeWidth=0)
+        .encode(
+            shape=path,
+            color=alt.Color("c:N", scale=scale, legend=None),
+            opacity=strong,
+            tooltip=tip,
+            **at_zero,
+        ),
+        *_box_layers(nodes, texts, boxes, placed.boxes, frame),
+        *_terminal_layers(ends, placed.boxes, frame),
+    ]
+    if labels:
+        layers.append(
+            alt.Chart(data(labels))
+            .mark_text(fontSize=_LABEL_FONT, align="left", baseline="middle")
+            .encode(
+                text="label:N",
+                opacity=alt.when(pick).then(alt.value(0.75)).otherwise(alt.value(0.12)),
+                tooltip=tip,
+                **_place(frame),
+            )
+        )
+    made: alt.LayerChart = settled(
+        alt.layer(*layers).resolve_scale(shape="independent"), title, said, **frame
+    )
+    return made
+
+
+def _main_path(edges: Sequence[Edge]) -> dict[int, int]:
+    """Return the way from the start that always takes the heaviest arrow to a new box."""
+    out: dict[int, list[Edge]] = {}
+    for edge in edges:
+        out.setdefault(edge.source, []).append(edge)
+    path: dict[int, int] = {}
+    here = START
+    while here != END:
+        ways = [edge for edge in out.get(here, ()) if edge.target not in {here, *path}]
+        if not ways:
+            break
+        path[here] = max(ways, key=lambda edge: edge.weight).target
+        here = path[here]
+    return path
+
+
+def _box(text: list[str], node: Node, main: bool) -> Box:
+    widest = max(width(line, _FONT) for line in [*text, node.count])
+    return Box(
+        max(_NARROWEST_BOX, round(widest + 2 * _PADDING)),
+        _LINE * (len(text) + 1) + _PADDING,
+        main=main,
+    )
+
+
+def _room(label: str, stroke: float) -> tuple[float, float]:
+    """Return the size of a label with the room that half of its arrow takes beside it."""
+    return width(label, _LABEL_FONT) + stroke / 2 + 6, _LABEL_FONT + 5
+
+
+def _arrows(
+    edges: Sequence[Edge], strokes: Sequence[float], curves: Sequence[Curve], labelled: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of lines, heads and labels; thin arrows last, so that they stay seen."""
+    lines, heads, labels = [], [], []
+    order = sorted(range(len(edges)), key=lambda number: -strokes[number])
+    for number in order:
+        edge, stroke, curve = edges[number], strokes[number], curves[number]
+        row = {"e": number, "c": edge.colour, **tips(edge.tips)}
+        words = ", ".join(f"{name} {value}" for name, value in edge.tips.items())
+        lines.append(row | {"p": _line(curve), "w": round(stroke, 2), "d": words})
+        heads.append(row | {"p": _head(curve, stroke)})
+        if labelled and curve.label is not None:
+            room, _ = _room(edge.label, stroke)
+            x, y = curve.label
+            left = x - room / 2 + stroke / 2 + 4
+            labels.append(row | {"x": round(left, 1), "y": y, "label": edge.label})
+    return lines, heads, labels
+
+
+def _line(curve: Curve) -> str:
+    first, *others = curve.points
+    chain = " ".join(
+        "C" + " ".join(f"{x:g},{y:g}" for x, y in others[place : place + 3])
+        for place in range(0, len(others), 3)
+    )
+    return f"M{first[0]:g},{first[1]:g}{chain}"
+
+
+def _head(curve: Curve, stroke: float) -> str:
+    (x, y), (end_x, end_y) = curve.points[-1], curve.tip
+    length = hypot(end_x - x, end_y - y) or 1
+    half = max(3.5, stroke / 2 + 2)
+    across_x, across_y = -(end_y - y) / length * half, (end_x - x) / length * half
+    corners = ((x + across_x, y + across_y), (end_x, end_y), (x - across_x, y - across_y))
+    return "M" + "L".join(f"{a:.2f},{b:.2f}" for a, b in corners) + "Z"
+
+
+def _box_layers(
+    nodes: Sequence[Node],
+    texts: Sequence[list[str]],
+    boxes: Sequence[Box],
+    places: Sequence[tuple[float, float]],
+    frame: dict[str, int],
+) -> list[Any]:
+    import altair as alt
+
+    rows = []
+    for node, text, box, (x, y) in zip(nodes, texts, boxes[2:], places[2:], strict=True):
+        rows.append(
+            {
+                "x": x, "y": y,
+                "left": x - box.width / 2, "right": x + box.width / 2,
+                "top": y - box.height / 2, "bottom": y + box.height / 2,
+                "label": "\n".join([*text, node.count]),
+                "first": y - _LINE * len(text) / 2,
+                "d": f"{node.name}, {node.count}",
+                **tips(node.tips),
+            }
+        )  # fmt: skip
+    if not rows:
+        return []
+    tip = tooltips(
+        {name: "" if isinstance(value, str) else ",d" for name, value in nodes[0].tips.items()}
+    )
+    place = _place(frame)
+    return [
+        alt.Chart(data(rows))
+        .mark_rect(cornerRadius=7, fill=BLUE, fillOpacity=0.1, stroke=BLUE, strokeWidth=1.4)
+        .encode(
+            x=_scaled("x", "left", frame),
+            x2="right:Q",
+            y=_scaled("y", "top", frame),
+            y2="bottom:Q",
+            tooltip=tip,
+            description=alt.Description("d:N"),
+        ),
+        alt.Chart(data(rows))
+        .mark_text(fontSize=_FONT, lineBreak="\n", lineHeight=_LINE, baseline="middle")
+        .encode(
+            x=place["x"], y=_scaled("y", "first", frame), text="label:N", tooltip=tip
+        ),
+    ]  # fmt: skip
+
+
+def _terminal_layers(
+    ends: tuple[str, str], places: Sequence[tuple[float, float]], frame: dict[str, int]
+) -> list[Any]:
+    import altair as alt
+
+    rows = [
+        # Arrows come to the end from all sides but from below.
+        {
+            "x": x,
+            "y": y,
+            "word_x": x + _TERMINAL / 2 + 6 if end == START else x,
+            "word_y": y if end == START else y + _TERMINAL,
+            "label": ends[end],
+            "shape": ("circle", "square")[end],
+            "align": ("left", "center")[end],
+        }
+        for end, (x, y) in enumerate(places[:2])
+    ]
+    place = _place(frame)
+    return [
+        alt.Chart(data(rows))
+        .mark_point(filled=True, size=_TERMINAL**2 * 0.8, opacity=1, color=BLUE)
+        .encode(shape=alt.Shape("shape:N", scale=None), description="label:N", **place),
+        alt.Chart(data(rows))
+        .mark_text(fontSize=_FONT, baseline="middle", align=alt.expr("datum.align"))
+        .encode(x=_scaled("x", "word_x", frame), y=_scaled("y", "word_y", frame), text="label:N"),
+    ]
+
+
+def _scaled(axis: str, name: str, frame: dict[str, int]) -> Any:
+    """Return a position in pixels; the scale is one to one until somebody resizes the chart."""
+    import altair as alt
+
+    side = frame["width" if axis == "x" else "height"]
+    domain = [-_MARGIN, side - _MARGIN]
+    scale = alt.Scale(
+        domain=domain if axis == "x" else domain[::-1], nice=False, zero=False, padding=0
+    )
+    made = alt.X if axis == "x" else alt.Y
+    return made(f"{name}:Q", scale=scale, axis=None)
+
+
+def _place(frame: dict[str, int]) -> dict[str, Any]:
+    return {axis: _scaled(axis, axis, frame) for axis in ("x", "y")}

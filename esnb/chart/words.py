@@ -1,0 +1,143 @@
+"""Lengths of time, numbers and shares, as a chart writes them; and classes of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log
+from typing import Any
+
+from esnb.show import visible
+
+__all__ = ["Classes", "count_classes", "duration", "seconds", "share", "tip", "wait_classes"]
+
+_DAY = 86_400
+_UNITS = ((60, 1, "s"), (3600, 60, "min"), (_DAY, 3600, "h"), (730 * _DAY, _DAY, "d"))
+_YEAR = 365.25 * _DAY
+# Longer texts make a tooltip that nobody can read to its end.
+_LONGEST_TIP = 400
+
+_WAITS: tuple[tuple[float, str], ...] = (
+    (0.001, "1 ms"), (0.01, "10 ms"), (0.1, "100 ms"), (1, "1 s"), (10, "10 s"), (60, "1 min"),
+    (300, "5 min"), (900, "15 min"), (3600, "1 h"), (6 * 3600, "6 h"), (_DAY, "1 d"),
+    (3 * _DAY, "3 d"), (7 * _DAY, "7 d"), (30 * _DAY, "30 d"), (90 * _DAY, "90 d"),
+    (365 * _DAY, "1 y"), (3650 * _DAY, "10 y"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Some numbers sorted into a few classes.
+
+    Attributes
+    ----------
+    names
+        Of all classes, from the lowest.
+    of
+        The class of each number, None for None.
+    """
+
+    names: tuple[str, ...]
+    of: tuple[int | None, ...]
+
+
+def duration(length: float | None) -> str:
+    """Return a length of time in seconds in a few letters.
+
+    >>> [duration(length) for length in (0, 0.25, 15_480, 183_000, 1e9, None)]
+    ['0s', '250ms', '4.3h', '2.1d', '31.7y', '—']
+    """
+    if length is None:
+        return "—"
+    sign, size = ("-" if length < 0 else ""), abs(length)
+    if size < 0.9995:
+        return f"{sign}{size * 1000:.0f}ms" if size >= 0.0005 else "0s"
+    for under, unit, name in _UNITS:
+        if round(size / unit, 1) * unit < under:
+            return f"{sign}{_few(size / unit)}{name}"
+    return f"{sign}{_few(size / _YEAR)}y"
+
+
+def _few(number: float) -> str:
+    return f"{number:,.1f}" if number < 99.95 else f"{number:,.0f}"
+
+
+def share(part: float, whole: float) -> str:
+    """Return a share; what is not all is never rounded to 100 %, what is some never to 0 %.
+
+    >>> share(93.2, 100), share(99_999, 100_000), share(1, 100_000), share(0, 0)
+    ('93.2 %', '> 99.9 %', '< 0.1 %', '0.0 %')
+    """
+    percent = 100 * part / whole if whole else 0.0
+    if part < whole and percent >= 99.95:
+        return "> 99.9 %"
+    if part > 0 and percent < 0.05:
+        return "< 0.1 %"
+    return f"{percent:.1f} %"
+
+
+def tip(text: str | None) -> str:
+    """Return a text of an event for a tooltip: whole up to some hundred letters."""
+    return "(none)" if text is None else visible(text, _LONGEST_TIP) or "(empty)"
+
+
+def seconds(intervals: Iterable[Any]) -> list[float | None]:
+    """Return intervals in seconds, as Arrow gives those of DuckDB (or durations); None stays."""
+    result: list[float | None] = []
+    for value in intervals:
+        if value is None:
+            result.append(None)
+        elif isinstance(value, tuple):
+            months, days, nanoseconds = value
+            result.append((months * 30 + days) * _DAY + nanoseconds / 1e9)
+        else:
+            result.append(value.total_seconds())
+    return result
+
+
+def wait_classes(lengths: Sequence[float | None]) -> Classes:
+    """Sort lengths of time, in seconds, into up to four classes between usual lengths.
+
+    >>> wait_classes([14_000, 15_000, 120_000, 300_000, None]).names
+    ('< 6 h', '6 h to 1 d', '1 d to 3 d', '≥ 3 d')
+    """
+    return _classes(lengths, _WAITS)
+
+
+def count_classes(counts: Sequence[float | None]) -> Classes:
+    """Sort counts into up to four classes between round numbers.
+
+    >>> count_classes([3, 20, 80, 300, 800]).names
+    ('< 20', '20 to 100', '100 to 200', '≥ 200')
+    """
+    ladder = [(float(f * 10**n), f"{f * 10**n:,}") for n in range(16) for f in (1, 2, 5)]
+    return _classes(counts, ladder)
+
+
+def _classes(values: Sequence[float | None], ladder: Sequence[tuple[float, str]]) -> Classes:
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return Classes((), tuple(None for _ in values))
+    between = [rung for rung in ladder if known[0] < rung[0] <= known[-1]]
+    if not between:
+        name = next((f"< {name}" for edge, name in ladder if known[-1] < edge), "all")
+        return Classes((name,), tuple(None if value is None else 0 for value in values))
+    cuts = between if len(between) <= 3 else _spread(known, between)
+    edges, names = [edge for edge, _ in cuts], [name for _, name in cuts]
+    inner = [f"{low} to {high}" for low, high in pairwise(names)]
+    return Classes(
+        (f"< {names[0]}", *inner, f"≥ {names[-1]}"),
+        tuple(None if value is None else bisect_right(edges, value) for value in values),
+    )
+
+
+def _spread(known: list[float], between: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Return three of many cuts, near the quarters of the numbers; the top ones weigh most."""
+    chosen: list[tuple[float, str]] = []
+    for part in (0.4, 0.7, 0.9):
+        goal = max(known[int(part * (len(known) - 1))], 1e-6)
+        left = [rung for rung in between if rung not in chosen]
+        chosen.append(min(left, key=lambda rung: abs(log(rung[0] / goal))))
+    return sorted(chosen)

@@ -176,6 +176,11 @@ class Flow(Ways):
             variants=self._variants().table(limit),
         )
 
+    @property
+    def variant_count(self) -> int:
+        """How many variants there are."""
+        return len(self._variants())
+
     def durations(self) -> duckdb.DuckDBPyRelation:
         """Return the cases: when each began and ended.
 

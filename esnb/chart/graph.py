@@ -13,6 +13,7 @@ from esnb import duck
 from esnb.chart.relations import relation
 from esnb.errors import QueryError
 from esnb.flow.coverage import covered
+from esnb.flow.flow import Covered
 
 __all__ = [
     "COLUMNS",
@@ -135,6 +136,11 @@ def graph_of(flow: Any, coverage: float, edges: int | None) -> Graph:
     """Do the work of `flow_edges` and `flow_boxes`; None is all edges, however many."""
     if edges is not None and edges < 1:
         raise QueryError(f"edges={edges}: a map has one edge at least")
+    if isinstance(flow, Covered):
+        raise QueryError(
+            "a part of a graph does not tell how many events its boxes have; give the flow: a map "
+            "has a coverage= of its own"
+        )
     ask = getattr(flow, "directly_follows", None)
     table = relation(ask() if callable(ask) else flow)
     missing = [name for name in COLUMNS if name not in table.columns]

@@ -86,7 +86,7 @@ class Layout:
 def available() -> bool:
     """Return whether Graphviz can be asked here."""
     try:
-        import pygraphviz  # noqa: F401
+        import pygraphviz  # type: ignore[import-untyped]  # noqa: F401
     except ImportError:
         return False
     return True
@@ -102,7 +102,7 @@ def layout(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> Layout:
     ImportError
         If there is no pygraphviz.
     """
-    import pygraphviz  # type: ignore[import-untyped]
+    import pygraphviz
 
     with _LOCK:
         graph = pygraphviz.AGraph(string=_dot(boxes, arrows))

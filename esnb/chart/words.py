@@ -6,12 +6,22 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import log
+from math import ceil, floor, log
 from typing import Any
 
 from esnb.show import visible
 
-__all__ = ["Classes", "count_classes", "duration", "seconds", "share", "tip", "wait_classes"]
+__all__ = [
+    "Classes",
+    "count_classes",
+    "duration",
+    "linear_ticks",
+    "log_ticks",
+    "seconds",
+    "share",
+    "tip",
+    "wait_classes",
+]
 
 _DAY = 86_400
 _UNITS = ((60, 1, "s"), (3600, 60, "min"), (_DAY, 3600, "h"), (730 * _DAY, _DAY, "d"))
@@ -25,6 +35,13 @@ _WAITS: tuple[tuple[float, str], ...] = (
     (3 * _DAY, "3 d"), (7 * _DAY, "7 d"), (30 * _DAY, "30 d"), (90 * _DAY, "90 d"),
     (365 * _DAY, "1 y"), (3650 * _DAY, "10 y"),
 )  # fmt: skip
+# Round lengths for ticks at equal distances.
+_STEPS = (
+    *(part * 10**power for power in (-6, -5, -4, -3, -2, -1) for part in (1, 2, 5)),
+    *(unit * part for unit in (1, 60) for part in (1, 2, 5, 10, 15, 30)),
+    *(3600 * part for part in (1, 2, 3, 6, 12)),
+    *(_DAY * part * 10**power for power in range(6) for part in (1, 2, 5)),
+)
 
 
 @dataclass(frozen=True)
@@ -37,10 +54,13 @@ class Classes:
         Of all classes, from the lowest.
     of
         The class of each number, None for None.
+    edges
+        Where each class but the first begins.
     """
 
     names: tuple[str, ...]
     of: tuple[int | None, ...]
+    edges: tuple[float, ...] = ()
 
 
 def duration(length: float | None) -> str:
@@ -97,6 +117,29 @@ def seconds(intervals: Iterable[Any]) -> list[float | None]:
     return result
 
 
+def log_ticks(low: float, high: float, most: int = 9) -> dict[float, str]:
+    """Return usual lengths of time between two in seconds, and how they are written.
+
+    >>> log_ticks(3000, 100_000)
+    {3600: '1 h', 21600: '6 h', 86400: '1 d'}
+    """
+    found = {edge: name for edge, name in _WAITS if low <= edge <= high}
+    return dict([*found.items()][:: -(-len(found) // most) or 1])
+
+
+def linear_ticks(low: float, high: float, most: int = 9) -> dict[float, str]:
+    """Return round lengths of time between two in seconds at equal distances.
+
+    >>> linear_ticks(0, 20_000)
+    {0: '0s', 3600: '1h', 7200: '2h', 10800: '3h', 14400: '4h', 18000: '5h'}
+    """
+    span = max(high - low, 1e-6)
+    step = next((step for step in _STEPS if span / step <= most - 1), span)
+    first = ceil(low / step)
+    places = [place * step for place in range(first, floor(high / step) + 1)]
+    return {place: duration(place).replace(".0", "") for place in places}
+
+
 def wait_classes(lengths: Sequence[float | None]) -> Classes:
     """Sort lengths of time, in seconds, into up to four classes between usual lengths.
 
@@ -130,6 +173,7 @@ def _classes(values: Sequence[float | None], ladder: Sequence[tuple[float, str]]
     return Classes(
         (f"< {names[0]}", *inner, f"≥ {names[-1]}"),
         tuple(None if value is None else bisect_right(edges, value) for value in values),
+        tuple(edges),
     )
 
 

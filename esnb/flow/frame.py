@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -20,6 +21,8 @@ __all__ = ["FrameSelection"]
 
 _BATCH = 1_000_000
 _MICROS = pa.timestamp("us", "UTC")
+_FIRST = instants.micros(datetime(1, 1, 1, tzinfo=UTC))
+_LAST = instants.micros(datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC))
 
 
 class FrameSelection:
@@ -110,9 +113,16 @@ class FrameSelection:
                         f"the times in {shown(name)} have no time zone; say zone='Europe/Berlin'"
                     )
                 at = pc.assume_timezone(at.cast(pa.timestamp("us")), self.declared)
-            return at.cast(_MICROS).cast(pa.int64())
+            micros = at.cast(_MICROS).cast(pa.int64())
         except pa.ArrowException as error:
             raise FlowError(f"at={shown(name)}: {error}") from None
+        outside = pc.or_(pc.less(micros, _FIRST), pc.greater(micros, _LAST))
+        if pc.any(outside).as_py():
+            count = pc.sum(outside).as_py()
+            raise FlowError(
+                f"at={shown(name)}: {count:,} times lie outside the years 1 to 9999; leave them out"
+            )
+        return micros
 
 
 def _texts(name: str, column: Any) -> Any:

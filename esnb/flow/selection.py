@@ -241,7 +241,9 @@ class LogSelection:
         if not isinstance(text, str):
             raise FlowError(f"where={shown(text)}: say an SQL condition on the columns of an event")
         cursor = self.events_cursor()
-        gate.check(cursor, f"SELECT ({text}\n) FROM events")  # noqa: S608 (looked at, not run)
+        # Alone as well as in brackets, so that it cannot close these.
+        for one in (f"({text}\n)", f"{text}\n"):
+            gate.check(cursor, f"SELECT {one} FROM events")  # noqa: S608 (looked at, not run)
         try:
             cursor.execute(f"SELECT 1 FROM events AS e WHERE ({text}\n) LIMIT 0")  # noqa: S608
         except duckdb.Error as error:
@@ -288,9 +290,7 @@ def _chosen(streams: Any, by: str | None) -> Any:
     """Return the names that `streams` gives as a table of one column: ``case`` or ``stream``."""
     if isinstance(streams, str):
         streams = [streams]
-    columns = getattr(streams, "columns", None)
-    if columns is None and hasattr(streams, "column_names"):
-        columns = streams.column_names
+    columns = getattr(streams, "column_names", None) or getattr(streams, "columns", None)
     if columns is not None:
         named = [name for name in ("stream", "case") if name in list(columns)]
         if not named:

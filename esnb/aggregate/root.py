@@ -249,10 +249,9 @@ class Aggregate:
 
     def _take(self, happening: Event) -> None:
         """Move as `apply` does, by an event that another object of this aggregate applied."""
-        written = happening.to_domain_event()
         noop = type(self).description.noop
-        if noop is None or written.data.get(noop) is None:
-            self._move(happening, written.event_type)
+        if noop is None or happening.to_domain_event().data.get(noop) is None:
+            self._move(happening, type(happening).event_type)
 
     @classmethod
     def fold(cls, events: Iterable[RecordedEvent], *, stream: str = "") -> Self:

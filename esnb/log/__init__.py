@@ -3,7 +3,7 @@
 from esnb.log.bulk import BulkResult
 from esnb.log.finder import EventQuery
 from esnb.log.info import LogInfo
-from esnb.log.log import Log
+from esnb.log.log import Glance, Log
 from esnb.log.segment import Segment
 from esnb.log.snapshot import Snapshot
 from esnb.log.verify import Finding, VerifyReport
@@ -18,6 +18,7 @@ __all__ = [
     "EventQuery",
     "Expected",
     "Finding",
+    "Glance",
     "Log",
     "LogInfo",
     "Segment",

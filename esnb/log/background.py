@@ -8,7 +8,6 @@ from pathlib import Path
 
 from esnb.errors import EsnbError
 from esnb.log.maintain import Maintenance
-from esnb.log.snapshot import Snapshot
 
 __all__ = ["Background"]
 
@@ -24,10 +23,10 @@ class Background:
         self._path = path
         self._thread: threading.Thread | None = None
 
-    def look(self, snapshot: Snapshot) -> None:
-        """Begin to seal when the tail is long."""
+    def look(self, unsealed: int) -> None:
+        """Begin to seal when the tail has many events."""
         busy = self._thread is not None and self._thread.is_alive()
-        if not busy and snapshot.tail.num_rows >= _SEAL_AT:
+        if not busy and unsealed >= _SEAL_AT:
             self._thread = threading.Thread(target=self._maintain, name="esnb-maintenance")
             self._thread.start()
 

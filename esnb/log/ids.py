@@ -136,6 +136,18 @@ class IdIndex:
         wanted = np.sort(keys) if segments else keys
         return [s for s in segments if bool(present(wanted, self._keys(s)).any())]
 
+    def maybe(self, ids: Sequence[str], segments: Sequence[Segment]) -> set[str]:
+        """Return those of some ids that the segments may hold."""
+        if not segments or not ids:
+            return set()
+        keys = hashes(pa.array(ids, pa.string()))
+        order = np.argsort(keys)
+        wanted = keys[order]
+        found = np.zeros(len(ids), np.bool_)
+        for segment in segments:
+            found |= present(wanted, self._keys(segment))
+        return {ids[place] for place in order[found].tolist()}
+
     def keep(self, segments: Sequence[Segment]) -> None:
         """Drop the index files of segments that are no more."""
         wanted = {self._path(segment) for segment in segments}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
@@ -30,16 +30,32 @@ from esnb.log.layout import Identity, Layout
 from esnb.log.maintain import Maintenance
 from esnb.log.snapshot import Snapshot, Snapshots
 from esnb.log.subscription import Source, Subscription
-from esnb.log.tail import Tail, recorded
+from esnb.log.tail import Head, Tail, recorded
 from esnb.log.verified import Verified, Verify
 from esnb.log.verify import VerifyReport, verify
 from esnb.log.writer import ANY, Append, Expected, Writer
 
-__all__ = ["Log"]
+__all__ = ["Glance", "Log"]
 
 _TIMEOUT = 60.0
 _LOOK_EVERY = 256
 _NEIGHBOURS = 20
+
+
+class Glance(NamedTuple):
+    """What `Log.glance` saw.
+
+    Attributes
+    ----------
+    heads
+        Revision and position of the newest event of each stream that has events; None where
+        an import was published and is not noted yet.
+    known
+        Of the ids asked for, those that may be known (one in 2**64 is a false alarm).
+    """
+
+    heads: dict[str, Head] | None
+    known: set[str]
 
 
 class Log:
@@ -254,12 +270,10 @@ class Log:
         results = self._writer.append(appends, unless, after)
         self._wrote = True
         if self._maintain and results and results[-1].position % _LOOK_EVERY == 0:
-            self._background.look(self.snapshot())
+            self._look(results[-1].position + 1)
         return tuple(results)
 
-    def append_each(
-        self, appends: Sequence[Append]
-    ) -> list[tuple[RecordedEvent, ...] | LogError]:
+    def append_each(self, appends: Sequence[Append]) -> list[tuple[RecordedEvent, ...] | LogError]:
         """Append many times in one commit, each append alone written or refused.
 
         Unlike in `append_many` a stream may stand in several of them, and what one writes the
@@ -283,9 +297,13 @@ class Log:
             return []
         results = self._writer.append_each(appends)
         self._wrote = True
-        if self._maintain:
-            self._background.look(self.snapshot())
+        written = [one for one in results if isinstance(one, list) and one]
+        if self._maintain and written:
+            self._look(written[-1][-1].position + 1)
         return [tuple(one) if isinstance(one, list) else one for one in results]
+
+    def _look(self, next_position: int) -> None:
+        self._background.look(next_position - self._snapshots.newest_manifest().watermark)
 
     @property
     def batching(self) -> bool:
@@ -401,6 +419,21 @@ class Log:
             finally:
                 tail.rollback()
         return [recorded(row) for row in rows] if len(rows) == head.revision - after else None
+
+    def glance(self, ids: Sequence[str], streams: Sequence[str]) -> Glance:
+        """Look which of some event ids are known, and where some streams stand, all at once."""
+        with self._reader_at_work() as tail:
+            manifest = self._snapshots.newest_manifest()
+            tail.begin_reading()
+            try:
+                noted = tail.state().next_position >= manifest.watermark
+                heads = tail.heads_of(streams) if noted else None
+                known = tail.known(ids)
+            finally:
+                tail.rollback()
+            # Looked at in this order, no seal can take an event away between the two.
+            segments = self._snapshots.newest_manifest().segments
+        return Glance(heads, known | self._ids.maybe(ids, segments))
 
     def streams_near(self, stream: str) -> list[str]:
         """Return streams called much like `stream`, the likest first, to mend a mistyped name."""

@@ -272,16 +272,21 @@ class Writer:
             )
             if request.error is not None:
                 return state
-        tail.savepoint()
+        # One append is refused before anything of it is written.
+        apart = len(request.appends) > 1
+        if apart:
+            tail.savepoint()
         try:
             state = self._write(tail, state, request)
         except _REFUSALS as error:
-            tail.undo()
+            if apart:
+                tail.undo()
             request.error = error
             if refused is not None:
                 refused.update(dict.fromkeys((a.stream for a in request.appends), error))
         else:
-            tail.release()
+            if apart:
+                tail.release()
         return state
 
     def _write(self, tail: Tail, state: State, request: _Request) -> State:

@@ -22,10 +22,10 @@ from esnb.errors import (
     shown,
 )
 from esnb.event import RecordedEvent
-from esnb.log import NO_STREAM, Append, Log
+from esnb.log import NO_STREAM, Append, Glance, Log
 from esnb.write import logging
 from esnb.write.command import Command
-from esnb.write.handlers import COMMAND, Handler, Handlers, Letter, event_id_of
+from esnb.write.handlers import COMMAND, Handler, Handlers, Letter
 from esnb.write.recent import Recent
 from esnb.write.repository import Loaded, Repository
 
@@ -167,16 +167,21 @@ class Dispatcher:
     def open(self, letter: Letter, handler: Handler) -> Open | Outcome:
         """Load the aggregate of a command, or find what the command led to before."""
         stream = letter.command.stream_in(handler.kind.description.category)
-        before = self.before(letter, stream)
+        seen = self.log.glance([letter.event_id(0)], [stream])
+        before = self.before(letter, stream) if seen.known else None
         if before is not None:
             return before
-        loaded = self.load(handler, stream)
-        return Open(letter, handler, loaded, loaded.revision)
+        aggregate = self.load(handler, stream, seen)
+        return Open(letter, handler, aggregate, aggregate.revision)
 
-    def load(self, handler: Handler, stream: str) -> Aggregate:
+    def load(self, handler: Handler, stream: str, seen: Glance) -> Aggregate:
         """Return an aggregate as it stands, or a new one where the handler may make one."""
         repository = self._repositories[handler.kind]
-        loaded = self.recent.load(repository, stream)
+        loaded = None
+        if seen.heads is None:
+            loaded = self.recent.load(repository, stream, None)
+        elif stream in seen.heads:
+            loaded = self.recent.load(repository, stream, seen.heads[stream])
         if loaded is None:
             if handler.creates is False:
                 raise StreamNotFoundError(stream, self.log.streams_near(stream))
@@ -187,15 +192,14 @@ class Dispatcher:
 
     def before(self, letter: Letter, stream: str) -> Outcome | None:
         """Return what a command led to when it was sent before."""
-        command_id = letter.command.command_id
-        first = self.log.event(event_id_of(command_id, 0))
+        first = self.log.event(letter.event_id(0))
         if first is None:
             return None
         name = first.metadata.get(COMMAND)
         if first.stream != stream or name != type(letter.command).__name__:
             raise another(letter, stream, name, first.stream)
         events = [first]
-        while (event := self.log.event(event_id_of(command_id, len(events)))) is not None:
+        while (event := self.log.event(letter.event_id(len(events)))) is not None:
             events.append(event)
         return Outcome(tuple(events), stream, events[-1].revision, True, letter.command_id)
 

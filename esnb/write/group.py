@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from esnb.aggregate import Aggregate
 from esnb.errors import CommandError, CommandRejected, EsnbError, InputError, LogError
 from esnb.errors import StreamNotFoundError as NotFound
+from esnb.log import Glance
 from esnb.write import logging
 from esnb.write.dispatch import Dispatcher, Open, Outcome, another, pauses, tell
-from esnb.write.handlers import Letter
+from esnb.write.handlers import Handler, Letter
 from esnb.write.recent import copied
 
 __all__ = ["send_group"]
@@ -31,9 +32,8 @@ def send_group(dispatcher: Dispatcher, letters: Sequence[Letter]) -> list[Ended]
         waiting: dict[int, LogError] = {}
         for pause in pauses(dispatcher.tries):
             time.sleep(pause)
-            part = _Round(dispatcher)
-            for number in waiting or numbers:
-                part.decide(number, letters[number])
+            part = _Round(dispatcher, {number: letters[number] for number in waiting or numbers})
+            part.decide()
             waiting = part.write()
             ended |= part.ended
             if not waiting:
@@ -53,7 +53,7 @@ class _Round:
     too, is decided anew in the next round.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, letters: Mapping[int, Letter]) -> None:
         self._dispatcher = dispatcher
         self.ended: dict[int, Ended] = {}
         self._states: dict[_Key, Aggregate] = {}
@@ -61,17 +61,30 @@ class _Round:
         self._said: list[tuple[int, _Key, Ended]] = []
         self._first: dict[str, tuple[int, Letter, str]] = {}
         self._same: list[tuple[int, int]] = []
+        self._posted: list[tuple[int, Letter, Handler, str]] = []
+        for number, letter in letters.items():
+            try:
+                handler = dispatcher.handlers.of(letter.command)
+                stream = letter.command.stream_in(handler.kind.description.category)
+            except CommandError as error:
+                self.ended[number] = error
+                continue
+            if handler.waits:
+                raise CommandError(f"{handler.name} is async; say await commands.asend(…)")
+            self._posted.append((number, letter, handler, stream))
 
-    def decide(self, number: int, letter: Letter) -> None:
-        """Decide on a command."""
-        try:
-            handler = self._dispatcher.handlers.of(letter.command)
-            stream = letter.command.stream_in(handler.kind.description.category)
-        except CommandError as error:
-            self.ended[number] = error
-            return
-        if handler.waits:
-            raise CommandError(f"{handler.name} is async; say await commands.asend(…)")
+    def decide(self) -> None:
+        """Decide on all commands, in their order."""
+        seen = self._dispatcher.log.glance(
+            [letter.event_id(0) for _, letter, _, _ in self._posted],
+            list({stream for *_, stream in self._posted}),
+        )
+        for posted in self._posted:
+            self._decide(*posted, seen)
+
+    def _decide(
+        self, number: int, letter: Letter, handler: Handler, stream: str, seen: Glance
+    ) -> None:
         key = (handler.kind, stream)
         first, other, of = self._first.setdefault(letter.command_id, (number, letter, stream))
         if first != number:
@@ -81,13 +94,14 @@ class _Round:
                 self.ended[number] = another(letter, stream, type(other.command).__name__, of)
             return
         try:
-            before = self._dispatcher.before(letter, stream)
-            if before is not None:
-                self.ended[number] = before
-                return
+            if letter.event_id(0) in seen.known:
+                before = self._dispatcher.before(letter, stream)
+                if before is not None:
+                    self.ended[number] = before
+                    return
             state = self._states.get(key)
             if state is None:
-                state = self._dispatcher.load(handler, stream)
+                state = self._dispatcher.load(handler, stream, seen)
             aggregate = copied(state)
             opened = Open(letter, handler, aggregate, state.revision)
             made = handler.decide(aggregate, letter, self._dispatcher.clock())

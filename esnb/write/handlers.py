@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from types import FunctionType
 from typing import Any, TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -23,6 +25,9 @@ __all__ = ["Handler", "Handlers", "Letter", "event_id_of", "handles"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 COMMAND, CAUSED_BY = "command", "caused_by"
+# Of the 128 bits of a UUID: what the digest fills, and the marks of version 5.
+_CHANCE = 0xFFFF_FFFF_FFFF_0FFF_3FFF_FFFF_FFFF_FFFF
+_VERSION_5 = 0x5000_8000_0000_0000_0000
 
 
 @dataclass(frozen=True)
@@ -99,9 +104,13 @@ class Letter:
             if key in self.metadata:
                 raise CommandError(f"metadata: {key!r} is esnb's own; call it otherwise")
 
-    @property
+    @cached_property
     def command_id(self) -> str:
         return str(self.command.command_id)
+
+    def event_id(self, place: int) -> str:
+        """Return the id of an event by its number from 0: a UUID of version 5 (RFC 9562)."""
+        return event_id_of(self.command.command_id, place)
 
     @property
     def correlation(self) -> str:
@@ -133,7 +142,7 @@ class Letter:
                 if not isinstance(own["metadata"], Mapping):
                     raise CommandError("say the metadata of an event as a mapping")
                 found["metadata"] = {**own["metadata"], **metadata}
-            found["event_id"] = event_id_of(self.command.command_id, place)
+            found["event_id"] = self.event_id(place)
             return found
 
         return made
@@ -141,7 +150,11 @@ class Letter:
 
 def event_id_of(command_id: UUID, place: int) -> str:
     """Return the id of an event by the command that it comes from, and its number from 0."""
-    return str(uuid5(command_id, str(place)))
+    # What uuid.uuid5 does, in a third of the time.
+    name = command_id.bytes + str(place).encode()
+    digest = hashlib.sha1(name, usedforsecurity=False).digest()
+    text = f"{int.from_bytes(digest[:16], 'big') & _CHANCE | _VERSION_5:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 @dataclass(frozen=True)

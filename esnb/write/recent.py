@@ -6,6 +6,7 @@ import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -15,6 +16,7 @@ from uuid import UUID
 from esnb.aggregate import Aggregate
 from esnb.event import RecordedEvent
 from esnb.log import Log
+from esnb.log.tail import Head
 from esnb.write.repository import Loaded, Repository, replayed
 
 __all__ = ["Recent", "copied"]
@@ -45,29 +47,33 @@ class Recent:
         self._held: OrderedDict[_Key, Loaded[Aggregate]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def load(self, repository: Repository[Any], stream: str) -> Loaded[Aggregate] | None:
-        """Return a copy of an aggregate as it stands, yours to change; None if it is not there."""
+    def load(
+        self, repository: Repository[Any], stream: str, head: Head | None
+    ) -> Loaded[Aggregate] | None:
+        """Return a copy of an aggregate as it stands, yours to change; None if it is not there.
+
+        Parameters
+        ----------
+        head
+            Where the stream stands, if that is known.
+        """
         key = (repository.kind, stream)
         with self._lock:
             held = self._held.get(key)
             if held is not None:
                 self._held.move_to_end(key)
-                held = Loaded(copied(held.aggregate), held.event_id, 0)
+                held = Loaded(copied(held.aggregate), held.event_id, held.position, 0)
         if held is not None:
+            if head is not None and head == (held.aggregate.revision, held.position):
+                return held
             since = self._log.read_stream(stream, after=held.aggregate.revision - 1)
             first = next(since, None)
             if first is not None and first.event_id == held.event_id:
                 newer = replayed(held.aggregate, since, None)
-                if newer is None:
-                    return held
-                self._hold(newer)
-                return Loaded(copied(newer.aggregate), newer.event_id, newer.replayed)
+                return held if newer is None else self._hold(newer)
             self.forget(*key)
         loaded = repository.load(stream)
-        if loaded is None:
-            return None
-        self._hold(loaded)
-        return Loaded(copied(loaded.aggregate), loaded.event_id, loaded.replayed)
+        return None if loaded is None else self._hold(loaded)
 
     def take(
         self, kind: type[Aggregate], stream: str, events: Sequence[RecordedEvent]
@@ -76,14 +82,14 @@ class Recent:
         with self._lock:
             held = self._held.get((kind, stream))
             if held is None and events[0].revision == 0:
-                held = Loaded(kind(stream), "", 0)
+                held = Loaded(kind(stream), "", -1, 0)
             if held is None or held.aggregate.revision != events[0].revision - 1:
                 return None
             # A copy: one that cannot take an event must not stay behind half moved.
             aggregate = copied(held.aggregate)
         newer = replayed(aggregate, iter(events), None)
         if newer is not None:
-            self._hold(newer)
+            self._put(newer)
         return newer
 
     def forget(self, kind: type[Aggregate], stream: str) -> None:
@@ -91,7 +97,13 @@ class Recent:
         with self._lock:
             self._held.pop((kind, stream), None)
 
-    def _hold(self, loaded: Loaded[Aggregate]) -> None:
+    def _hold(self, loaded: Loaded[Aggregate]) -> Loaded[Aggregate]:
+        """Hold a state; return a copy of it."""
+        copy_ = replace(loaded, aggregate=copied(loaded.aggregate))
+        self._put(loaded)
+        return copy_
+
+    def _put(self, loaded: Loaded[Aggregate]) -> None:
         key = (type(loaded.aggregate), loaded.aggregate.stream)
         with self._lock:
             held = self._held.get(key)
@@ -112,7 +124,10 @@ def copied(aggregate: Aggregate) -> Aggregate:
     held = vars(aggregate)
     try:
         seen: set[int] = set()
-        made.__dict__ = {name: _own(value, seen) for name, value in held.items()}
+        made.__dict__ = {
+            name: value if type(value) in _FIXED else _own(value, seen)
+            for name, value in held.items()
+        }
     except _NotPlain:
         made.__dict__ = copy.deepcopy(held)
     return made
@@ -120,14 +135,16 @@ def copied(aggregate: Aggregate) -> Aggregate:
 
 def _own(value: Any, seen: set[int]) -> Any:
     kind = type(value)
-    if kind in _FIXED or isinstance(value, Enum) or (kind is tuple and not value):
+    if isinstance(value, Enum) or (kind is tuple and not value):
         return value
     if kind not in (dict, list, set) or id(value) in seen:
         raise _NotPlain
     # One list that two fields share is still one in the copy.
     seen.add(id(value))
     if kind is dict:
-        return {key: _own(item, seen) for key, item in value.items()}
+        return {
+            key: item if type(item) in _FIXED else _own(item, seen) for key, item in value.items()
+        }
     if kind is list:
-        return [_own(item, seen) for item in value]
+        return [item if type(item) in _FIXED else _own(item, seen) for item in value]
     return set(value)

@@ -238,7 +238,9 @@ class Repository(Generic[A]):
         except ValueError:
             return None
         aggregate.restore(fields, revision=kept.revision, ended=ended)
-        return replayed(aggregate, events, at) or Loaded(aggregate, kept.event_id, 0)
+        return replayed(aggregate, events, at) or Loaded(
+            aggregate, kept.event_id, first.position, 0
+        )
 
     def keep(self, loaded: Loaded[A]) -> bool:
         """Keep a state, which is a fold of what was recorded, as a snapshot if that can be."""
@@ -283,20 +285,21 @@ class Repository(Generic[A]):
 
 @dataclass(frozen=True)
 class Loaded(Generic[A]):
-    """An aggregate, the id of its newest event, and how many events were replayed for it."""
+    """An aggregate, its newest event, and how many events were replayed for it."""
 
     aggregate: A
     event_id: str
+    position: int
     replayed: int
 
 
 def replayed(aggregate: A, events: Iterator[RecordedEvent], at: int | None) -> Loaded[A] | None:
     """Replay events up to a revision; None if there are none."""
-    count, event_id = 0, ""
+    count, event_id, position = 0, "", -1
     for event in events:
         if at is not None and event.revision > at:
             break
         aggregate.replay(event)
-        event_id = event.event_id
+        event_id, position = event.event_id, event.position
         count += 1
-    return Loaded(aggregate, event_id, count) if count else None
+    return Loaded(aggregate, event_id, position, count) if count else None

@@ -18,10 +18,17 @@ from esnb.show import html_table
 from esnb.source import ImportResult
 from esnb.timeline import Timeline, macros
 from esnb.write import Commands
+from esnb.write.projection import Projection
+from esnb.write.readmodels import Sink
+from esnb.write.runner import Runner
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import duckdb
     import pandas as pd
+
+    from esnb.flow.matches import Matches
 
 __all__ = ["EventLog"]
 
@@ -285,6 +292,41 @@ class EventLog(Log):
             )
         )
 
+    def match(
+        self,
+        pattern: str,
+        category: str | Iterable[str] | None = None,
+        *,
+        within: str | timedelta | None = None,
+        state: str | type[Aggregate] | Timeline | None = None,
+        **options: Any,
+    ) -> Matches:
+        """Return where a sequence of events is found in the cases of a flow.
+
+        Parameters
+        ----------
+        pattern
+            A regular expression whose letters are events, for example
+            ``"OrderPlaced (PaymentFailed){3,} OrderConfirmed"``; see ``docs/patterns.md``.
+        category
+            As in `flow`.
+        within
+            How long after the first event of a match its last one may happen, as ``"2d"``.
+        state
+            Timeline, or what `timeline` makes one of, for conditions on the state after an
+            event: ``"OrderShipped[state.status = 'cancelled']"``.
+        **options
+            As in `flow`: ``by``, ``clock``, ``window``, ``streams``, ``where`` and filters
+            choose the events before anything is looked for.
+
+        Raises
+        ------
+        FlowError
+            If the pattern is none, with a caret under the place.
+        """
+        known = self.timeline(state) if isinstance(state, str | type) else state
+        return self.flow(category, **options).match(pattern, within=within, state=known)
+
     def register(self, *classes: type[Aggregate] | type[Event]) -> None:
         """Make classes known to this log object.
 
@@ -308,6 +350,24 @@ class EventLog(Log):
             ``clock``, ``snapshot_every``, ``hold``, ``tries``, as `Commands` has them.
         """
         return Commands(self, *handlers, **options)
+
+    def project(self, projection: type[Projection], *, into: Sink, **options: Any) -> Runner:
+        """Return what keeps a read model up to date with this log.
+
+        Parameters
+        ----------
+        projection
+            The class that says what its tables hold.
+        into
+            `DuckDBSink`, `PostgreSQLSink`, `RedisSink` or `MongoDBSink`.
+        **options
+            ``on_error``, ``batch``, ``poll``, ``patience``; see `Runner`.
+
+        Examples
+        --------
+        >>> log.project(Board, into=DuckDBSink("shop.duckdb")).run()     # doctest: +SKIP
+        """
+        return Runner(self, projection, into, **options)
 
     def categories(self) -> list[str]:
         """Return the names of the categories in the log, sorted."""

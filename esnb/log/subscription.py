@@ -24,7 +24,7 @@ from esnb.log.layout import Layout
 from esnb.log.snapshot import Snapshot
 from esnb.schema import NO_EVENTS
 
-__all__ = ["Batch", "Subscription", "Watcher"]
+__all__ = ["Batch", "Source", "Subscription", "Wanted", "Watcher"]
 
 _BATCH = 10_000
 # The first pause while waiting, and the longest between two looks at the files, in seconds.
@@ -169,7 +169,7 @@ class Source:
     def batches(
         self, after: int, wanted: Wanted, size: int, before: int | None = None
     ) -> Iterator[Batch]:
-        """Yield the events after a position, up to the end of the log as it now stands."""
+        """Yield the events after a position, up to one, or to the end of the log as it stands."""
         snapshot = self.snapshot()
         end = snapshot.next_position if before is None else min(before, snapshot.next_position)
         start = after + 1

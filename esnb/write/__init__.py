@@ -1,9 +1,28 @@
-"""The write side: commands, aggregates loaded from the log and saved to it."""
+"""The write side: commands, aggregates loaded from the log and saved to it, read models."""
 
 from esnb.write.command import Command
 from esnb.write.commands import Batch, Commands, Sent
 from esnb.write.dispatch import Outcome
 from esnb.write.handlers import handles
+from esnb.write.projection import Projection, Table, on
+from esnb.write.readmodels import DuckDBSink, MongoDBSink, PostgreSQLSink, RedisSink
 from esnb.write.repository import Repository
+from esnb.write.runner import Runner
 
-__all__ = ["Batch", "Command", "Commands", "Outcome", "Repository", "Sent", "handles"]
+__all__ = [
+    "Batch",
+    "Command",
+    "Commands",
+    "DuckDBSink",
+    "MongoDBSink",
+    "Outcome",
+    "PostgreSQLSink",
+    "Projection",
+    "RedisSink",
+    "Repository",
+    "Runner",
+    "Sent",
+    "Table",
+    "handles",
+    "on",
+]

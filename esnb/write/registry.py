@@ -1,0 +1,190 @@
+"""What is known in a log of its projections: a note of each, for `esnb status`.
+
+Checkpoints stand in the sinks, which may need a password; the notes under
+``derived/projections/`` say where, and how far the projection was when its runner last wrote
+one (about once a second).  Whether a runner is at work now is told by a lock that it holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esnb import instants
+from esnb.errors import LogBusyError
+from esnb.log.layout import Layout
+from esnb.log.locks import Lock, try_held
+from esnb.log.subscription import Wanted
+
+if TYPE_CHECKING:
+    from esnb.log import Log
+
+__all__ = ["Health", "Note", "Registry", "health", "lag_seconds"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a runner says of its projection.
+
+    Attributes
+    ----------
+    kind, place
+        The sink, without passwords.
+    state
+        ``"running"``, ``"waiting"`` (another runner works), ``"away"`` (the sink is),
+        ``"paused"``, ``"stopped"``, ``"failed"``.
+    error
+        What it failed with.
+    """
+
+    name: str
+    kind: str
+    place: str
+    version: int
+    position: int
+    state: str
+    updated: str
+    pid: int
+    dead_letters: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    """A projection as `esnb status` shows it.
+
+    Attributes
+    ----------
+    behind, seconds
+        How many events of the log it has not seen, and how long the oldest of them is there.
+    health
+        ``"ok"``, ``"paused"``, ``"behind"`` (events wait and no runner is at work),
+        ``"away"`` (the sink is) or ``"failed"``.
+    """
+
+    projection: str
+    sink: str
+    place: str
+    version: int
+    position: int
+    behind: int
+    seconds: float
+    running: bool
+    health: str
+    dead_letters: int
+    updated: str
+    error: str | None
+
+    @property
+    def well(self) -> bool:
+        """Whether nobody need look after it."""
+        return self.health in ("ok", "paused")
+
+
+class Registry:
+    """The note of one projection in one sink."""
+
+    def __init__(self, log: Log, name: str, kind: str, place: str) -> None:
+        tag = hashlib.sha256("\x00".join((name, kind, place)).encode()).hexdigest()[:16]
+        self._folder = _folder(log)
+        self._path = self._folder / f"{tag}.json"
+        self._writable = not log.read_only
+        self._lock = Lock(self._folder / f"{tag}.lock")
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Say that a runner is at work within the block."""
+        taken = False
+        if self._writable:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with suppress(LogBusyError):
+                self._lock.take(0)
+                taken = True
+        try:
+            yield
+        finally:
+            if taken:
+                self._lock.give_back()
+            self._lock.close()
+
+    def write(self, note: Note) -> None:
+        """Replace the note; where that cannot be done, the old one stays."""
+        if not self._writable:
+            return
+        fresh = self._path.with_suffix(f".{os.getpid()}.tmp")
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps(asdict(note), sort_keys=True))
+            os.replace(fresh, self._path)
+
+
+def health(log: Log) -> list[Health]:
+    """Return the projections of a log that have run, by name, as they were last told of."""
+    found = []
+    for path in sorted(_folder(log).glob("*.json")):
+        try:
+            note = Note(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            continue  # somebody else's file, or one that is just going
+        running = _held(path.with_suffix(".lock"))
+        found.append(_judged(log, note, running))
+    return sorted(found, key=lambda one: (one.projection, one.place))
+
+
+def lag_seconds(log: Log, position: int) -> float:
+    """Return how long the first event after a position has been recorded; 0 for none."""
+    for batch in log.source.batches(position, Wanted(), 1, before=position + 2):
+        for at in batch.table["recorded_on"].to_pylist():
+            recorded: datetime = at
+            return max(0.0, (log.clock() - recorded).total_seconds())
+    return 0.0
+
+
+def _judged(log: Log, note: Note, running: bool) -> Health:
+    behind = max(0, log.next_position - 1 - note.position)
+    if note.state in ("failed", "paused"):
+        said = note.state
+    elif running:
+        said = "away" if note.state == "away" else "ok"
+    else:
+        said = "behind" if behind else "ok"
+    return Health(
+        projection=note.name,
+        sink=note.kind,
+        place=note.place,
+        version=note.version,
+        position=note.position,
+        behind=behind,
+        seconds=round(lag_seconds(log, note.position), 3) if behind else 0.0,
+        running=running,
+        health=said,
+        dead_letters=note.dead_letters,
+        updated=note.updated,
+        error=note.error,
+    )
+
+
+def _held(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        with try_held(path) as free:
+            return not free
+    except Exception:  # a folder that may only be read: nothing can be told
+        return False
+
+
+def _folder(log: Log) -> Path:
+    return Layout(log.path).derived / "projections"
+
+
+def told(note: Note, **changes: object) -> Note:
+    """Return the note with some of it changed, as of now."""
+    return replace(note, updated=instants.iso(instants.now()), pid=os.getpid(), **changes)  # type: ignore[arg-type]

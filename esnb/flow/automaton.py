@@ -19,7 +19,7 @@ _FIRST_LIMIT = 2
 
 MATCH = -1
 _MOST_LEAVES = 10_000
-_MOST_STEPS = 2_000_000
+_MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from esnb import progress
 from esnb.flow import cases, graph
 from esnb.flow.coverage import Coverage, covered
+from esnb.flow.matches import Matches
 from esnb.flow.selection import Selection
 from esnb.flow.steps import Bools, Steps, interval_sql, ordered
 from esnb.flow.variants import Variants
@@ -20,7 +21,11 @@ from esnb.flow.ways import Ways
 from esnb.show import html_table
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import pandas as pd
+
+    from esnb.timeline import Timeline
 
 __all__ = ["Covered", "Flow"]
 
@@ -207,6 +212,36 @@ class Flow(Ways):
             the flow), ``position`` (in the log, or number of the row in a table).
         """
         return self.answer("FROM selected", selected=cases.events(self.built()))
+
+    # --- patterns and rules ----------------------------------------------------------------
+
+    def match(
+        self,
+        pattern: str,
+        *,
+        within: str | timedelta | None = None,
+        state: Timeline | None = None,
+    ) -> Matches:
+        """Return where a pattern is found: a regular expression whose letters are events.
+
+        Parameters
+        ----------
+        pattern
+            ``"OrderPlaced (PaymentFailed){3,} OrderConfirmed"``; ``docs/patterns.md`` has the
+            whole grammar.
+        within
+            How long after the first event of a match its last one may happen, as ``"2d"``.
+        state
+            Timeline of this log, for conditions on the state after an event:
+            ``"OrderShipped[state.paid < state.total]"``.
+
+        Raises
+        ------
+        FlowError
+            If the pattern is none, names an unknown event type, or has a condition that is
+            none; with a caret under the place.
+        """
+        return Matches(self, pattern, within=within, state=state)
 
     # --- the cases behind a number ---------------------------------------------------------
 

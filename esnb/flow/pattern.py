@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ __all__ = ["Occurrences", "Pattern"]
 _SIGNS: Mapping[str, Any] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,
 }  # fmt: skip
+_COLUMNS = ("cases", "firsts", "ends", "numbers")
+# So many events at once stay in the processor's caches, more or less.
+_PORTION = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +110,37 @@ class Pattern:
         FlowError
             If the pattern is too involved for these events.
         """
+        parts = [
+            self._in_part(steps, first, last, held, lengths, within)
+            for first, last in _portions(steps)
+        ]
+        if not parts:
+            none = np.zeros(0, np.int64)
+            return Occurrences(none, none, none, none.astype(np.int32))
+        return Occurrences(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS)
+        )
+
+    def _in_part(
+        self,
+        steps: Steps,
+        first: int,
+        last: int,
+        held: Mapping[Key, Bools],
+        lengths: Sequence[int],
+        within: int | None,
+    ) -> Occurrences:
+        """Return where it is found in the cases from `first` on and before `last`."""
+        low, high = steps.firsts[first], steps.firsts[last]
+        steps = Steps(
+            steps.types,
+            steps.type_ids[low:high],
+            steps.at[low:high],
+            steps.positions[low:high],
+            steps.firsts[first : last + 1] - low,
+            steps.names[first:last],
+        )
+        held = {key: bits[low:high] for key, bits in held.items()}
         near = [
             _near(steps, limit.sign, length)
             for limit, length in zip(self.automaton.limits, lengths, strict=True)
@@ -119,8 +153,9 @@ class Pattern:
         cases = places.case_of(found.starts)
         numbers = np.array([leaf.number or 0 for leaf in self.automaton.leaves], np.int32)
         taken = ranges(found.starts, found.ends - found.starts)
+        shift = low - cases
         return Occurrences(
-            cases, found.starts - cases, found.ends - cases, numbers[found.leaves[taken]]
+            cases + first, found.starts + shift, found.ends + shift, numbers[found.leaves[taken]]
         )
 
     def _in_time(
@@ -151,6 +186,17 @@ class Pattern:
         stops = np.concatenate([found.ends[fine], part.ends + moved])
         order = np.argsort(starts)
         return Found(starts[order], stops[order], leaves)
+
+
+def _portions(steps: Steps) -> Iterator[tuple[int, int]]:
+    """Yield ranges of cases of about so many events each."""
+    first = 0
+    while first < steps.cases:
+        end = steps.firsts[first] + _PORTION
+        last = int(np.searchsorted(steps.firsts, end, "right")) - 1
+        last = min(max(last, first + 1), steps.cases)
+        yield first, last
+        first = last
 
 
 def _own(places: Places) -> Bools:

@@ -18,7 +18,7 @@ import orjson
 from esnb.errors import QueryError, shown
 from esnb.query.redact import redact
 
-__all__ = ["check", "parameters"]
+__all__ = ["check", "parameters", "tree"]
 
 _MAX_TEXT = 1024 * 1024
 _MAX_LINE = 400
@@ -115,6 +115,17 @@ def parameters(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
             if item.get("class") == "PARAMETER":
                 names.append(item["identifier"])
     return sorted(set(names))
+
+
+def tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
+    """Return the one statement in `sql` as DuckDB's parser sees it; nothing is checked.
+
+    Raises
+    ------
+    QueryError
+        If `sql` is not one SELECT.
+    """
+    return _parse(connection, sql)
 
 
 def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:

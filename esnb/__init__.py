@@ -43,6 +43,7 @@ from esnb.errors import (
 )
 from esnb.event import DomainEvent, RecordedEvent
 from esnb.eventlog import EventLog
+from esnb.flow import Flow
 from esnb.log import ANY, EXISTS, NO_STREAM, Append, EventQuery
 from esnb.source import constant, import_events
 from esnb.timeline import Timeline
@@ -69,6 +70,7 @@ __all__ = [
     "EventError",
     "EventLog",
     "EventQuery",
+    "Flow",
     "FlowError",
     "InputError",
     "InstantError",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from math import hypot
 from typing import TYPE_CHECKING, Any
 
+from esnb.chart.axes import across, down
 from esnb.chart.frame import BLUE, data, pick_name, settled, tips, tooltips
 from esnb.chart.layout import Arrow, Box, Curve, layout
 from esnb.chart.measure import width, wrapped
@@ -298,9 +299,9 @@ def _box_layers(
         alt.Chart(data(rows))
         .mark_rect(cornerRadius=7, fill=BLUE, fillOpacity=0.1, stroke=BLUE, strokeWidth=1.4)
         .encode(
-            x=_scaled("x", "left", frame),
+            x=across("left", frame, _MARGIN),
             x2="right:Q",
-            y=_scaled("y", "top", frame),
+            y=down("top", frame, _MARGIN),
             y2="bottom:Q",
             tooltip=tip,
             description=alt.Description("d:N"),
@@ -308,7 +309,7 @@ def _box_layers(
         alt.Chart(data(rows))
         .mark_text(fontSize=_FONT, lineBreak="\n", lineHeight=_LINE, baseline="middle")
         .encode(
-            x=place["x"], y=_scaled("y", "first", frame), text="label:N", tooltip=tip
+            x=place["x"], y=down("first", frame, _MARGIN), text="label:N", tooltip=tip
         ),
     ]  # fmt: skip
 
@@ -338,22 +339,11 @@ def _terminal_layers(
         .encode(shape=alt.Shape("shape:N", scale=None), description="label:N", **place),
         alt.Chart(data(rows))
         .mark_text(fontSize=_FONT, baseline="middle", align=alt.expr("datum.align"))
-        .encode(x=_scaled("x", "word_x", frame), y=_scaled("y", "word_y", frame), text="label:N"),
+        .encode(
+            x=across("word_x", frame, _MARGIN), y=down("word_y", frame, _MARGIN), text="label:N"
+        ),
     ]
 
 
-def _scaled(axis: str, name: str, frame: dict[str, int]) -> Any:
-    """Return a position in pixels; the scale is one to one until somebody resizes the chart."""
-    import altair as alt
-
-    side = frame["width" if axis == "x" else "height"]
-    domain = [-_MARGIN, side - _MARGIN]
-    scale = alt.Scale(
-        domain=domain if axis == "x" else domain[::-1], nice=False, zero=False, padding=0
-    )
-    made = alt.X if axis == "x" else alt.Y
-    return made(f"{name}:Q", scale=scale, axis=None)
-
-
 def _place(frame: dict[str, int]) -> dict[str, Any]:
-    return {axis: _scaled(axis, axis, frame) for axis in ("x", "y")}
+    return {"x": across("x", frame, _MARGIN), "y": down("y", frame, _MARGIN)}

@@ -11,9 +11,10 @@ import pyarrow as pa
 from duckdb import DuckDBPyRelation
 
 from esnb import duck
+from esnb.chart.axes import Lengths, named_axis
 from esnb.chart.frame import BLUE, COLORS, data, nothing, settled, tips, tooltips
 from esnb.chart.relations import column, relation
-from esnb.chart.words import duration, linear_ticks, log_ticks, share
+from esnb.chart.words import counted, duration, linear_ticks, log_ticks, share
 from esnb.errors import QueryError, shown
 from esnb.flow.steps import interval_sql
 
@@ -28,8 +29,6 @@ _QUANTILES = ((0.5, "half"), (0.9, "90 %"), (0.95, "95 %"))
 _HEIGHT, _HEAD = 240, 48
 # Lengths that lie this far apart need an axis of powers.
 _FAR = 30
-# A linear axis goes to this, so that places on it are numbers of a usual size.
-_LINEAR = 1000.0
 
 Scale = Literal["auto", "log", "linear"]
 Floats = npt.NDArray[np.float64]
@@ -85,20 +84,14 @@ def durations_chart(
     rows, low, high, zero = _places(found)
     # Vega-Lite's own ticks are powers of ten of a second; nobody thinks in them.
     ticks = _ticks(found, low, high) | ({zero: "0"} if zero is not None else {})
-    names = ", ".join(f'"{_js(place)}": "{name}"' for place, name in ticks.items())
     span = high - low or 1
     x_scale = alt.Scale(domain=[low - span * 0.01, high + span * 0.01], nice=False, zero=False)
-    axis = alt.Axis(
-        values=[round(place, 4) for place in ticks],
-        labelExpr=f"({{{names}}})[datum.value]",
-        grid=False,
-        labelOverlap=True,
-    )
+    axis = named_axis(ticks)
     highest = int(found.cases.max())
     y = alt.Y(
         "cases:Q",
         title="cases",
-        axis=alt.Axis(tickMinStep=1),
+        axis=alt.Axis(tickCount=min(5, highest)),
         # Room for the words above the bars.
         scale=alt.Scale(domain=[0, highest * _HEIGHT / (_HEIGHT - _HEAD)], nice=False),
     )
@@ -136,7 +129,7 @@ def durations_chart(
             .encode(x=alt.X("x:Q", scale=x_scale), y=alt.Y("y:Q", scale=None), text="text:N")
         )
     kind = "an axis of powers" if found.log else "a linear axis"
-    said = [f"{found.total:,} cases in {len(rows):,} bars on {kind}"]
+    said = [f"{counted(found.total, 'cases')} in {counted(len(rows), 'bars')} on {kind}"]
     if zero is not None:
         said[0] += f", {int(found.cases[0]):,} of no length"
     made: alt.LayerChart = settled(
@@ -234,7 +227,7 @@ def _places(found: _Bins) -> tuple[list[dict[str, Any]], float, float, float | N
             low -= 2.5 * width
             zero = float(low + width / 2)
     else:
-        low, high, width = 0.0, _LINEAR, _LINEAR / len(found.end)
+        low, high, width = 0.0, 1000.0, 1000 / len(found.end)
     rows = []
     for start, end, cases in zip(
         found.start.tolist(), found.end.tolist(), found.cases.tolist(), strict=True
@@ -257,19 +250,17 @@ def _places(found: _Bins) -> tuple[list[dict[str, Any]], float, float, float | N
 
 def _place(found: _Bins, length: float, zero: float | None) -> float:
     if not found.log:
-        return _LINEAR * length / float(found.end[-1])
+        return _lengths(found).place(length)
     return float(np.log10(length)) if length > 0 else zero or 0.0
 
 
 def _ticks(found: _Bins, low: float, high: float) -> dict[float, str]:
     if not found.log:
-        longest = float(found.end[-1])
-        named = linear_ticks(0, longest)
-        return {_LINEAR * place / longest: name for place, name in named.items()}
+        lengths = _lengths(found)
+        return {lengths.place(at): name for at, name in linear_ticks(0, lengths.high).items()}
     first = next(start for start in found.start.tolist() if start > 0)
     return {float(np.log10(place)): name for place, name in log_ticks(first, 10**high).items()}
 
 
-def _js(number: float) -> str:
-    """Return the key that JavaScript makes of the number on an axis."""
-    return repr(round(number, 4)).removesuffix(".0")
+def _lengths(found: _Bins) -> Lengths:
+    return Lengths(0, float(found.end[-1]))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from esnb.chart.axes import across, down
 from esnb.chart.frame import BLUE, data, nothing, settled, tips, tooltips
 from esnb.chart.measure import width, wrapped
 from esnb.chart.relations import relation
@@ -106,7 +107,7 @@ def funnel_chart(
                 }
             )  # fmt: skip
         before = {"bottom": top + _BAR, "right": left + long}
-    y = _y("y", frame)
+    y = down("y", frame)
     lines = tooltips(dict.fromkeys(line, ""))
     layers = [
         alt.Chart(data(losses))
@@ -115,7 +116,7 @@ def funnel_chart(
         alt.Chart(data(bars))
         .mark_rect(color=BLUE, fillOpacity=0.85, cornerRadius=2)
         .encode(
-            x=_x("left", frame), x2="right:Q", y=_y("top", frame), y2="bottom:Q",
+            x=across("left", frame), x2="right:Q", y=down("top", frame), y2="bottom:Q",
             tooltip=lines, description="d:N",
         ),
         alt.Chart(data(bars))
@@ -123,10 +124,10 @@ def funnel_chart(
         .encode(x=alt.value(left - 8), y=y, text="name:N", tooltip=lines),
         alt.Chart(data(bars))
         .mark_text(align="left", baseline="middle", fontSize=_FONT)
-        .encode(x=_x("beside", frame), y=y, text="text:N", tooltip=lines),
+        .encode(x=across("beside", frame), y=y, text="text:N", tooltip=lines),
         alt.Chart(data(between))
         .mark_text(align="left", baseline="middle", fontSize=10.5, opacity=0.75)
-        .encode(x=_x("x", frame), y=y, text="text:N"),
+        .encode(x=across("x", frame), y=y, text="text:N"),
     ]  # fmt: skip
     whole = rows[0]["cases"] / rows[0]["share"] if rows[0]["share"] else 0
     said = [
@@ -145,17 +146,3 @@ def funnel_chart(
 
 def _percent(part: float | None) -> str:
     return "—" if part is None else f"{100 * part:.1f} %"
-
-
-def _x(name: str, frame: dict[str, int]) -> Any:
-    import altair as alt
-
-    scale = alt.Scale(domain=[0, frame["width"]], nice=False, zero=False)
-    return alt.X(f"{name}:Q", scale=scale, axis=None)
-
-
-def _y(name: str, frame: dict[str, int]) -> Any:
-    import altair as alt
-
-    scale = alt.Scale(domain=[frame["height"], 0], nice=False, zero=False)
-    return alt.Y(f"{name}:Q", scale=scale, axis=None)

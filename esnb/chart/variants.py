@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from esnb.chart.axes import across, down
 from esnb.chart.frame import BLUE, COLORS, REST, data, nothing, settled, tips, tooltips
 from esnb.chart.measure import width
 from esnb.chart.relations import relation
@@ -104,12 +105,12 @@ def variants_chart(flow: Any, limit: int = 15) -> alt.LayerChart | alt.Chart:
     longest = max(min(row["length"], _MOST_STEPS) for row in rows) + (3 if more else 0)
     right = _STEPS_LEFT + _STEP * longest + 12
     frame = {"width": right + 60, "height": _ROW * len(rows)}
-    y = _pixels("y", frame)
+    y = down("y", frame)
     layers = [
         alt.Chart(data(bars))
         .mark_rect(color=BLUE, fillOpacity=0.75, cornerRadius=2)
         .encode(
-            x=_pixels("left", frame), x2="right:Q", y=_pixels("top", frame), y2="bottom:Q",
+            x=across("left", frame), x2="right:Q", y=down("top", frame), y2="bottom:Q",
             tooltip=tooltips(dict.fromkeys(about, "")), description="d:N",
         ),
         *(
@@ -125,7 +126,7 @@ def variants_chart(flow: Any, limit: int = 15) -> alt.LayerChart | alt.Chart:
             filled=True, size=4, opacity=1, shape=_CHEVRON.format(w=_STEP - 6, p=_STEP - 1)
         )
         .encode(
-            x=_pixels("x", frame), y=y,
+            x=across("x", frame), y=y,
             color=alt.Color(
                 "type:N",
                 scale=alt.Scale(domain=[*colours], range=[*colours.values()]),
@@ -139,7 +140,7 @@ def variants_chart(flow: Any, limit: int = 15) -> alt.LayerChart | alt.Chart:
         alt.Chart(data(steps))
         .mark_text(fontSize=9, color="#ffffff", baseline="middle")
         .encode(
-            x=_pixels("middle", frame), y=y, text="code:N",
+            x=across("middle", frame), y=y, text="code:N",
             tooltip=tooltips({"event type": "", "step": ""}),
         ),
     ]  # fmt: skip
@@ -147,7 +148,7 @@ def variants_chart(flow: Any, limit: int = 15) -> alt.LayerChart | alt.Chart:
         layers.append(
             alt.Chart(data(more))
             .mark_text(align="left", baseline="middle", fontSize=11, opacity=0.7)
-            .encode(x=_pixels("x", frame), y=y, text="text:N")
+            .encode(x=across("x", frame), y=y, text="text:N")
         )
     made: alt.LayerChart = settled(alt.layer(*layers), _TITLE, said, **frame)
     return made
@@ -216,13 +217,3 @@ def short_names(names: Iterable[str]) -> list[str]:
         used.add(unique)
         result.append(unique)
     return result
-
-
-def _pixels(name: str, frame: dict[str, int]) -> Any:
-    """Return a position in pixels from the upper left corner."""
-    import altair as alt
-
-    across = name in ("x", "left", "right", "middle")
-    size = frame["width" if across else "height"]
-    scale = alt.Scale(domain=[0, size] if across else [size, 0], nice=False, zero=False)
-    return (alt.X if across else alt.Y)(f"{name}:Q", scale=scale, axis=None)

@@ -14,6 +14,7 @@ from esnb.show import visible
 __all__ = [
     "Classes",
     "count_classes",
+    "counted",
     "duration",
     "linear_ticks",
     "log_ticks",
@@ -66,14 +67,16 @@ class Classes:
 def duration(length: float | None) -> str:
     """Return a length of time in seconds in a few letters.
 
-    >>> [duration(length) for length in (0, 0.25, 15_480, 183_000, 1e9, None)]
-    ['0s', '250ms', '4.3h', '2.1d', '31.7y', '—']
+    >>> [duration(length) for length in (0, 2e-5, 0.25, 15_480, 183_000, 1e9, None)]
+    ['0s', '20µs', '250ms', '4.3h', '2.1d', '31.7y', '—']
     """
     if length is None:
         return "—"
     sign, size = ("-" if length < 0 else ""), abs(length)
     if size < 0.9995:
-        return f"{sign}{size * 1000:.0f}ms" if size >= 0.0005 else "0s"
+        if size >= 0.0009995:
+            return f"{sign}{size * 1000:.0f}ms"
+        return f"{sign}{size * 1e6:.0f}µs" if size >= 5e-7 else "0s"
     for under, unit, name in _UNITS:
         if round(size / unit, 1) * unit < under:
             return f"{sign}{_few(size / unit)}{name}"
@@ -96,6 +99,15 @@ def share(part: float, whole: float) -> str:
     if part > 0 and percent < 0.05:
         return "< 0.1 %"
     return f"{percent:.1f} %"
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "cases"), counted(4_000, "cases")
+    ('1 case', '4,000 cases')
+    """
+    return f"{number:,} {what.removesuffix('s') if number == 1 else what}"
 
 
 def tip(text: str | None) -> str:

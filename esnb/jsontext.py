@@ -119,15 +119,20 @@ def freeze(value: Any) -> Any:
 
 def canonical(value: Any) -> str:
     """Return a frozen `value` as JSON text in the form of RFC 8785."""
-    if isinstance(value, FrozenDict) and all(
-        type(item) in _PLAIN and key.isascii() for key, item in value.items()
-    ):
+    if isinstance(value, FrozenDict) and _flat(value._items):
         # One level of plain values, keys in the order of their bytes: the same, sooner.
         with suppress(TypeError):  # a number of more than 64 bits
-            return orjson.dumps(dict(value), option=orjson.OPT_SORT_KEYS).decode()
+            return orjson.dumps(value._items, option=orjson.OPT_SORT_KEYS).decode()
     parts: list[str] = []
     _write(value, parts.append)
     return "".join(parts)
+
+
+def _flat(items: dict[str, Any]) -> bool:
+    for key, item in items.items():
+        if type(item) not in _PLAIN or not key.isascii():
+            return False
+    return True
 
 
 # --- reading -------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ class Dispatcher:
     def open(self, letter: Letter, handler: Handler) -> Open | Outcome:
         """Load the aggregate of a command, or find what the command led to before."""
         stream = letter.command.stream_in(handler.kind.description.category)
-        seen = self.log.glance([letter.event_id(0)], [stream])
+        seen = self.log.glance([letter.first_id], [stream])
         before = self.before(letter, stream) if seen.known else None
         if before is not None:
             return before
@@ -192,7 +192,7 @@ class Dispatcher:
 
     def before(self, letter: Letter, stream: str) -> Outcome | None:
         """Return what a command led to when it was sent before."""
-        first = self.log.event(letter.event_id(0))
+        first = self.log.event(letter.first_id)
         if first is None:
             return None
         name = first.metadata.get(COMMAND)

@@ -76,7 +76,7 @@ class _Round:
     def decide(self) -> None:
         """Decide on all commands, in their order."""
         seen = self._dispatcher.log.glance(
-            [letter.event_id(0) for _, letter, _, _ in self._posted],
+            [letter.first_id for _, letter, _, _ in self._posted],
             list({stream for *_, stream in self._posted}),
         )
         for posted in self._posted:
@@ -94,7 +94,7 @@ class _Round:
                 self.ended[number] = another(letter, stream, type(other.command).__name__, of)
             return
         try:
-            if letter.event_id(0) in seen.known:
+            if letter.first_id in seen.known:
                 before = self._dispatcher.before(letter, stream)
                 if before is not None:
                     self.ended[number] = before

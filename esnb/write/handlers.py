@@ -108,9 +108,14 @@ class Letter:
     def command_id(self) -> str:
         return str(self.command.command_id)
 
+    @cached_property
+    def first_id(self) -> str:
+        """The id of the first event."""
+        return event_id_of(self.command.command_id, 0)
+
     def event_id(self, place: int) -> str:
         """Return the id of an event by its number from 0: a UUID of version 5 (RFC 9562)."""
-        return event_id_of(self.command.command_id, place)
+        return event_id_of(self.command.command_id, place) if place else self.first_id
 
     @property
     def correlation(self) -> str:

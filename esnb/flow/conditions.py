@@ -146,10 +146,10 @@ class _Asked:
         columns = "e.*"
         paths = _below("data", self._tree)
         if paths:
-            kinds = self._kinds(paths) if len(asked) else dict.fromkeys(paths, "VARCHAR")
+            kinds = self._kinds(paths) if len(asked) else dict.fromkeys(paths, "NULL")
             for path in _compared_with_numbers(self._tree):
                 kind = kinds.get(path)
-                if kind in ("VARCHAR", "JSON") and len(asked):
+                if kind in ("VARCHAR", "JSON"):
                     name = ".".join(path)
                     what = "text" if kind == "VARCHAR" else "of several kinds"
                     raise FlowError(
@@ -173,7 +173,8 @@ class _Asked:
             for key in wanted:
                 if key not in known.keys:
                     self._check_key(key, above, known.keys)
-                kinds[(*above, key)] = infer.type_of(known.seen.get(key, 0))
+                seen = known.seen.get(key, 0)
+                kinds[(*above, key)] = infer.type_of(seen) if infer.any_value(seen) else "NULL"
         return kinds
 
     def _looked(self, rows: str, wanted: list[str], above: Path) -> infer.Facts:
@@ -282,6 +283,8 @@ def _packed(paths: list[Path], kinds: dict[Path, str], above: Path = ()) -> str:
 
 
 def _value(path: Path, kind: str) -> str:
+    if kind == "NULL":
+        return "NULL"
     where = literal("".join(map(pointer, path)))
     if kind == "JSON":
         found = f"json_extract(e.data, {where})"

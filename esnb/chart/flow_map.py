@@ -74,7 +74,7 @@ def flow_map(
         from esnb.chart.matrix import matrix_of
 
         return matrix_of(graph)
-    names = map_order(graph)
+    names = map_order(graph.edges)
     place = {name: number + 2 for number, name in enumerate(names)}
     nodes = [
         Node(name, f"{graph.boxes[name]:,}", {"event type": tip(name), "events": graph.boxes[name]})

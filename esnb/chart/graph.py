@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -172,26 +173,35 @@ def graph_of(flow: Any, coverage: float, edges: int | None) -> Graph:
     )
 
 
-def map_order(graph: Graph) -> list[str]:
+def map_order(edges: Any) -> list[str]:
     """Return the types from the start on, always by the heaviest edge that leads to a new one.
 
     `dot` takes edges against this order for those that lead back.
+
+    Parameters
+    ----------
+    edges
+        Table with ``source``, ``target`` (NULL for start and end) and ``count``.
     """
     out: dict[str | None, list[tuple[int, str]]] = {}
-    rows = zip(*(graph.edges[name].to_pylist() for name in ("source", "target", "count", "kind")),
-               strict=True)  # fmt: skip
-    for source, target, count, kind in rows:
-        if kind != "end":
+    names: set[str] = set()
+    for source, target, count in _rows(edges, "source", "target", "count"):
+        names.update(name for name in (source, target) if name is not None)
+        if target is not None:
             out.setdefault(source, []).append((count, target))
     order: list[str] = []
     seen: set[str | None] = {None}
-    open_edges = list(out.get(None, ()))
-    while open_edges:
-        best = max(open_edges, key=lambda edge: (edge[0], edge[1]))
-        order.append(best[1])
-        seen.add(best[1])
-        open_edges = [e for e in [*open_edges, *out.get(best[1], ())] if e[1] not in seen]
-    return order + [name for name in graph.boxes if name not in seen]
+    # Largest count first; of equals the first name.
+    waiting = [(-count, target) for count, target in out.get(None, ())]
+    heapq.heapify(waiting)
+    while waiting:
+        _, name = heapq.heappop(waiting)
+        if name not in seen:
+            order.append(name)
+            seen.add(name)
+            for count, target in out.get(name, ()):
+                heapq.heappush(waiting, (-count, target))
+    return order + sorted(names - {*order})
 
 
 def clock_said(flow: Any) -> str:

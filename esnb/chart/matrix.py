@@ -131,7 +131,10 @@ def matrix_of(graph: Graph, left_out: int = 0) -> alt.LayerChart:
     ]
     if left_out:
         said.append(f"{left_out:,} rarer event types left out")
-    return draw_matrix(cells, map_order(graph), {"+": BLUE}, _TITLE, said)
+    names = map_order(graph.edges)
+    # All of the neighbours of a type may be left out.
+    names += [name for name in graph.boxes if name not in names]
+    return draw_matrix(cells, names, {"+": BLUE}, _TITLE, said)
 
 
 def draw_matrix(

@@ -64,7 +64,8 @@ def difference_map(
     """Draw two windows or groups in one map: what goes more often in b than in a, and less.
 
     Colours and numbers are the change of the share, in percentage points: of a start in all
-    starts of its side, of a step in all steps, of an end in all ends.  `difference_edges` returns what it draws, from the same parameters.
+    starts of its side, of a step in all steps, of an end in all ends.  `difference_edges`
+    returns what it draws, from the same parameters.
 
     Parameters
     ----------
@@ -206,9 +207,7 @@ def _asked(differences: Any, coverage: float, edges: int) -> _Difference:
         column(table, name)
     columns = ", ".join(f'"{name}"' for name in _COLUMNS)
     both = (
-        table.project(
-            ", ".join(f'"{name}"' for name in _COLUMNS) + ", count_a + count_b as together"
-        )
+        table.project(columns + ", count_a + count_b as together")
         .order("together desc, kind, source, target")
         .to_arrow_table()
     )

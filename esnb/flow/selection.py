@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from esnb import instants
 from esnb.errors import FlowError, QueryError, shown
+from esnb.flow.reading import Plain
 from esnb.flow.steps import Ints
 from esnb.query import gate
 from esnb.query.select import Filters
@@ -188,9 +189,15 @@ class LogSelection:
 
     def batches(self) -> Iterator[Any]:
         segments = self._filters.prune(self.snapshot.segments)
+        tail = self._filters.tail(self.snapshot)
         self.snapshot.touch(segments)
+        if self.by is None and self._where is None and self._chosen is None:
+            plain = Plain.of(self._filters, self.clock)
+            if plain is not None:
+                yield from plain.batches(segments, tail)
+                return
         cursor = self._session.fresh()
-        events = events_sql(cursor, segments, self._filters.tail(self.snapshot))
+        events = events_sql(cursor, segments, tail)
         if self._chosen is not None:
             cursor.register(_CHOSEN, self._chosen)
         relation = cursor.sql(self._select(events))

@@ -148,12 +148,16 @@ class Dispatcher:
                 told.conflict(ended)
             raise told.conflicts[-1]
 
-    def _handler(self, letter: Letter) -> Handler:
+    def check(self) -> None:
+        """Refuse to send where a command would not see what was appended before it."""
         if self.log.batching:
             raise CommandError(
                 "within log.batch() a command does not see what was appended before it; "
-                "group commands with send_many, or with commands.batch()"
+                "group commands with send_many, or with commands.batch(), outside of it"
             )
+
+    def _handler(self, letter: Letter) -> Handler:
+        self.check()
         return self.handlers.of(letter.command)
 
     def _attempts(self) -> Iterator[None]:

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from esnb.aggregate import Aggregate
-from esnb.errors import CommandError, CommandRejected, EsnbError, InputError, LogError
+from esnb.errors import (
+    CommandError,
+    CommandRejected,
+    EsnbError,
+    InputError,
+    LogError,
+    RevisionConflictError,
+)
 from esnb.errors import StreamNotFoundError as NotFound
 from esnb.log import Glance
 from esnb.write import logging
@@ -25,19 +32,24 @@ _Key = tuple[type[Aggregate], str]
 
 def send_group(dispatcher: Dispatcher, letters: Sequence[Letter]) -> list[Ended]:
     """Send commands, each decided on after those before it; return how each ended."""
+    dispatcher.check()
     ended: dict[int, Ended] = {}
     for start in range(0, len(letters), _AT_ONCE):
         begun = time.perf_counter()
         numbers = range(start, min(start + _AT_ONCE, len(letters)))
         waiting: dict[int, LogError] = {}
-        for pause in pauses(dispatcher.tries):
+        tries = pauses(dispatcher.tries)
+        while (pause := next(tries, None)) is not None:
             time.sleep(pause)
-            part = _Round(dispatcher, {number: letters[number] for number in waiting or numbers})
+            asked = waiting or numbers
+            part = _Round(dispatcher, {number: letters[number] for number in asked})
             part.decide()
             waiting = part.write()
             ended |= part.ended
             if not waiting:
                 break
+            if len(waiting) < len(asked):
+                tries = pauses(dispatcher.tries)
         ended |= waiting
         if logging.active():
             for number in numbers:
@@ -59,8 +71,10 @@ class _Round:
         self._states: dict[_Key, Aggregate] = {}
         self._opened: list[tuple[int, Open]] = []
         self._said: list[tuple[int, _Key, Ended]] = []
-        self._first: dict[str, tuple[int, Letter, str]] = {}
-        self._same: list[tuple[int, int]] = []
+        self._accepted: dict[str, tuple[int, Letter, str]] = {}
+        self._same: list[tuple[int, int, CommandError | None]] = []
+        self._owners: dict[str, type[Aggregate] | None] = {}
+        self._later: list[tuple[int, str]] = []
         self._posted: list[tuple[int, Letter, Handler, str]] = []
         for number, letter in letters.items():
             try:
@@ -86,12 +100,17 @@ class _Round:
         self, number: int, letter: Letter, handler: Handler, stream: str, seen: Glance
     ) -> None:
         key = (handler.kind, stream)
-        first, other, of = self._first.setdefault(letter.command_id, (number, letter, stream))
-        if first != number:
-            if type(letter.command) is type(other.command) and stream == of:
-                self._same.append((number, first))
-            else:
-                self.ended[number] = another(letter, stream, type(other.command).__name__, of)
+        if self._owners.setdefault(stream, handler.kind) is not handler.kind:
+            # Another class looks at the stream: it, and whoever comes after it, waits.
+            self._owners[stream] = None
+            self._later.append((number, stream))
+            return
+        if letter.command_id in self._accepted:
+            first, other, of = self._accepted[letter.command_id]
+            found = None
+            if type(letter.command) is not type(other.command) or stream != of:
+                found = another(letter, stream, type(other.command).__name__, of)
+            self._same.append((number, first, found))
             return
         try:
             if letter.first_id in seen.known:
@@ -102,6 +121,8 @@ class _Round:
             state = self._states.get(key)
             if state is None:
                 state = self._dispatcher.load(handler, stream, seen)
+                if state.revision >= 0:
+                    self._states[key] = state
             aggregate = copied(state)
             opened = Open(letter, handler, aggregate, state.revision)
             made = handler.decide(aggregate, letter, self._dispatcher.clock())
@@ -116,6 +137,7 @@ class _Round:
         state.revision += len(made)
         self._states[key] = state
         self._opened.append((number, opened))
+        self._accepted[letter.command_id] = (number, letter, stream)
 
     def write(self) -> dict[int, LogError]:
         """Write what was decided; return what is to be decided anew, and the conflict."""
@@ -139,14 +161,12 @@ class _Round:
                 again[number] = moved[key]
             else:
                 self.ended[number] = ended
-        for number, first in self._same:
-            if first in again:
-                again[number] = again[first]
+        for number, first, error in self._same:
+            found = self.ended.get(first)
+            if isinstance(found, Outcome):
+                self.ended[number] = error or replace(found, repeated=True)
             else:
-                ended = self.ended[first]
-                self.ended[number] = (
-                    replace(ended, repeated=True)
-                    if isinstance(ended, Outcome) and ended.events
-                    else ended
-                )
+                again[number] = again[first]
+        for number, stream in self._later:
+            again[number] = RevisionConflictError(stream, "what it decides on", None)
         return dict(sorted(again.items()))

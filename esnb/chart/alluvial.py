@@ -13,9 +13,8 @@ from esnb import duck
 from esnb.chart.axes import across, down
 from esnb.chart.counts import other_label
 from esnb.chart.frame import COLORS, REST, data, nothing, settled, tips, tooltips
-from esnb.chart.measure import wrapped
+from esnb.chart.measure import fitted, wrapped
 from esnb.chart.relations import relation
-from esnb.chart.text import labels
 from esnb.chart.words import counted, share, tip
 from esnb.errors import QueryError
 
@@ -73,13 +72,13 @@ def alluvial_chart(flow: Any, most: int = 8, types: int = _TYPES) -> alt.LayerCh
     found = _asked(flow, most, types)
     if not found.rows:
         return nothing(_TITLE, "no cases in this selection")
-    names = labels([*found.types[: len(found.types) - bool(found.others)]])
+    names = fitted([*found.types[: len(found.types) - bool(found.others)]], 10, 170)
     if found.others:
         names.append(f"{other_label((*names,))} ({found.others:,})")
     colours = [COLORS[number % len(COLORS)] for number in range(len(names))]
     if found.others:
         colours[-1] = REST
-    ended = labels([*names, "ended"])[-1]
+    ended = fitted([*names, "ended"], 10, 170)[-1]
     total = sum(cases for place, _, _, cases in found.rows if place == found.rows[0][0])
     boxes, spots = _boxes(found, total)
     last = max(place for place, _ in spots)
@@ -109,8 +108,8 @@ def alluvial_chart(flow: Any, most: int = 8, types: int = _TYPES) -> alt.LayerCh
         "c:N",
         scale=alt.Scale(domain=[*names, ended], range=[*colours, "#b9b9b9"]),
         legend=alt.Legend(
-            title="event type", orient="bottom", columns=max(2, frame["width"] // 190),
-            symbolType="square", symbolOpacity=1, labelLimit=180, titleLimit=0,
+            title="event type", orient="bottom", columns=max(2, frame["width"] // 210),
+            symbolType="square", symbolOpacity=1, labelLimit=0, titleLimit=0,
         ),
     )  # fmt: skip
     lines = tooltips(dict.fromkeys(("place", "event type", "cases", "of all cases"), ""))

@@ -22,7 +22,7 @@ from esnb.chart.frame import (
     tips,
     tooltips,
 )
-from esnb.chart.text import labels
+from esnb.chart.measure import fitted
 from esnb.chart.words import counted, duration, tip
 from esnb.errors import QueryError, shown
 from esnb.flow.flow import Flow
@@ -217,13 +217,13 @@ def _drawn_dots(found: _Dots, time: str, zone: str, said: list[str]) -> alt.Char
     ranked = sorted(range(len(counts)), key=lambda n: (-counts[n], steps.types[n]))
     ranked = [number for number in ranked if counts[number]]
     kept = ranked if len(ranked) <= _TYPES + 1 else ranked[:_TYPES]
-    names = labels([steps.types[number] for number in kept])
+    names = fitted([steps.types[number] for number in kept], 10, 200)
     colours = [*COLORS[: len(names)]]
     label = dict(zip(kept, names, strict=True))
-    rest = labels([*names, f"other ({len(ranked) - len(kept)})"])[-1]
+    rest = fitted([*names, f"other ({len(ranked) - len(kept):,})"], 10, 200)[-1]
     if len(ranked) > len(kept):
         names, colours = [*names, rest], [*colours, REST]
-        said = [*said, f"{len(kept)} of {len(ranked)} event types told apart"]
+        said = [*said, f"{len(kept)} of {len(ranked):,} event types told apart"]
     whole = [tip(name) for name in steps.types]
     cases = [tip(name) for name in steps.names.to_pylist()]
     starts = steps.at[steps.firsts[:-1]][steps.case_ids]
@@ -257,9 +257,7 @@ def _drawn_dots(found: _Dots, time: str, zone: str, said: list[str]) -> alt.Char
             color=alt.Color(
                 "c:N",
                 scale=alt.Scale(domain=names, range=colours),
-                legend=alt.Legend(
-                    title="event type", labelLimit=220, titleLimit=0, symbolOpacity=1
-                ),
+                legend=alt.Legend(title="event type", labelLimit=0, titleLimit=0, symbolOpacity=1),
             ),
             opacity=alt.when(pick).then(alt.value(0.75)).otherwise(alt.value(0.05)),
             tooltip=tooltips(dict.fromkeys(line, "")),

@@ -15,6 +15,7 @@ from esnb.chart.axes import across, down
 from esnb.chart.frame import BLUE, data, pick_name, settled, tips, tooltips
 from esnb.chart.layout import Arrow, Box, Curve, layout
 from esnb.chart.measure import width, wrapped
+from esnb.chart.words import tip as tip_text
 
 if TYPE_CHECKING:
     import altair as alt
@@ -29,7 +30,7 @@ _FONT, _LABEL_FONT = 11, 10
 _WIDEST_BOX, _NARROWEST_BOX, _LINE, _PADDING = 170, 84, 14, 12
 _TERMINAL = 20
 _THICKEST = 9
-_MARGIN = 12
+_MARGIN = 24
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,11 @@ def draw(
             for edge, stroke in zip(edges, strokes, strict=True)
         ],
     )
-    # Words beside the start and under the end are no part of the layout.
-    words = max(width(text, _FONT) for text in ends) + _TERMINAL
-    right = max([placed.width, *(placed.boxes[end][0] + words for end in (START, END))])
+    # The words above the start and under the end are no part of the layout.
+    words = max(width(text, _FONT) for text in ends) / 2
+    right = max([placed.width, *(placed.boxes[end][0] + words for end in (START, END)), 2 * words])
     lines, heads, labels = _arrows(edges, strokes, placed.curves, labelled)
-    frame = {"width": round(right + 2 * _MARGIN), "height": round(placed.height + 3 * _MARGIN)}
+    frame = {"width": round(right + 2 * _MARGIN), "height": round(placed.height + 2 * _MARGIN)}
     name = pick_name(title, said, len(edges))
     pick = alt.selection_point(name=name, fields=["e"], on="click", clear="dblclick")
     tip = tooltips(tip_formats)
@@ -285,7 +286,7 @@ def _box_layers(
                 "top": y - box.height / 2, "bottom": y + box.height / 2,
                 "label": "\n".join([*text, node.count]),
                 "first": y - _LINE * len(text) / 2,
-                "d": f"{node.name}, {node.count}",
+                "d": f"{tip_text(node.name)}, {node.count}",
                 **tips(node.tips),
             }
         )  # fmt: skip
@@ -320,15 +321,14 @@ def _terminal_layers(
     import altair as alt
 
     rows = [
-        # Arrows come to the end from all sides but from below.
+        # Arrows leave the start on all sides but above, and come to the end on all but below.
         {
             "x": x,
             "y": y,
-            "word_x": x + _TERMINAL / 2 + 6 if end == START else x,
-            "word_y": y if end == START else y + _TERMINAL,
+            "word_x": max(x, width(ends[end], _FONT) / 2),
+            "word_y": y + (_TERMINAL if end == END else -_TERMINAL),
             "label": ends[end],
             "shape": ("circle", "square")[end],
-            "align": ("left", "center")[end],
         }
         for end, (x, y) in enumerate(places[:2])
     ]
@@ -338,7 +338,7 @@ def _terminal_layers(
         .mark_point(filled=True, size=_TERMINAL**2 * 0.8, opacity=1, color=BLUE)
         .encode(shape=alt.Shape("shape:N", scale=None), description="label:N", **place),
         alt.Chart(data(rows))
-        .mark_text(fontSize=_FONT, baseline="middle", align=alt.expr("datum.align"))
+        .mark_text(fontSize=_FONT, baseline="middle")
         .encode(
             x=across("word_x", frame, _MARGIN), y=down("word_y", frame, _MARGIN), text="label:N"
         ),

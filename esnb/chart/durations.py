@@ -106,28 +106,31 @@ def durations_chart(
             tooltip=tooltips({"from": "", "to before": "", "cases": "", "of all cases": ""}),
         )
     )
-    marks = []
-    for number, ((_, name), length) in enumerate(zip(_QUANTILES, found.quantiles, strict=True)):
-        place = _place(found, length, zero)
-        left = place < low + 0.75 * span
-        marks.append(
-            {
-                "x": place, "y": 8 + 15 * number, "left": left,
-                "text": f"{name} within {duration(length)}",
-            }
-        )  # fmt: skip
+    # The highest words belong to the rule that stands outermost on their side, so that none
+    # is crossed by another's rule.
+    places = [_place(found, length, zero) for length in found.quantiles]
+    left = places[-1] < low + 0.75 * span
+    marks = [
+        {
+            "x": place,
+            "y": 8 + 15 * (number if left else len(places) - 1 - number),
+            "text": f"{name} within {duration(length)}",
+        }
+        for number, (place, (_, name), length) in enumerate(
+            zip(places, _QUANTILES, found.quantiles, strict=True)
+        )
+    ]
     layers: list[Any] = [
         bars,
         alt.Chart(data(marks))
         .mark_rule(color=COLORS[1], strokeWidth=1.5)
         .encode(x=alt.X("x:Q", scale=x_scale), y=alt.Y("y:Q", scale=None), y2=alt.value(_HEIGHT)),
     ]
-    for left in (True, False):
-        layers.append(
-            alt.Chart(data([mark for mark in marks if mark["left"] == left]))
-            .mark_text(align="left" if left else "right", dx=5 if left else -5, fontSize=11)
-            .encode(x=alt.X("x:Q", scale=x_scale), y=alt.Y("y:Q", scale=None), text="text:N")
-        )
+    layers.append(
+        alt.Chart(data(marks))
+        .mark_text(align="left" if left else "right", dx=5 if left else -5, fontSize=11)
+        .encode(x=alt.X("x:Q", scale=x_scale), y=alt.Y("y:Q", scale=None), text="text:N")
+    )
     kind = "an axis of powers" if found.log else "a linear axis"
     said = [f"{counted(found.total, 'cases')} in {counted(len(rows), 'bars')} on {kind}"]
     if zero is not None:

@@ -10,7 +10,7 @@ from esnb.chart.axes import across, down
 from esnb.chart.frame import BLUE, data, nothing, settled, tips, tooltips
 from esnb.chart.measure import width, wrapped
 from esnb.chart.relations import relation
-from esnb.chart.words import duration, seconds, share, tip
+from esnb.chart.words import counted, duration, seconds, share, tip
 from esnb.errors import QueryError
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def funnel_chart(
     ]  # fmt: skip
     whole = rows[0]["cases"] / rows[0]["share"] if rows[0]["share"] else 0
     said = [
-        f"{highest:,} of {round(whole):,} cases take the first step, {rows[-1]['cases']:,} of them "
-        f"the last ({share(rows[-1]['cases'], highest)})",
+        f"{highest:,} of {counted(round(whole), 'cases')} take the first step, "
+        f"{rows[-1]['cases']:,} of them the last ({share(rows[-1]['cases'], highest)})",
         "each step is the first of its type after the step before"
         + (f", within {within} of the first" if within is not None else "")
         + " · median wait between them",

@@ -11,8 +11,8 @@ from duckdb import DuckDBPyRelation
 from esnb import duck
 from esnb.chart.frame import BLUE, data, nothing, settled, tips, tooltips
 from esnb.chart.graph import Graph, graph_of, map_order
-from esnb.chart.text import labels
-from esnb.chart.words import duration, seconds, share, tip
+from esnb.chart.measure import fitted
+from esnb.chart.words import counted, duration, seconds, share, tip
 from esnb.errors import QueryError
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def matrix_of(graph: Graph, left_out: int = 0) -> alt.LayerChart:
         {
             "source": row["source"],
             "target": row["target"],
-            # Square roots: with plain shares all but the main path would be white.
-            "strength": (count / highest) ** 0.5,
+            # With plain shares all but the main path would be white.
+            "strength": (count / highest) ** 0.35,
             "text": _short(count),
             "tips": {
                 "from": "start" if row["source"] is None else tip(row["source"]),
@@ -126,11 +126,11 @@ def matrix_of(graph: Graph, left_out: int = 0) -> alt.LayerChart:
     ]
     said = [
         f"{graph.edges.num_rows:,} of {graph.all_edges:,} transitions between "
-        f"{len(graph.boxes):,} event types, {share(graph.count, graph.all_count)} of "
+        f"{counted(len(graph.boxes), 'event types')}, {share(graph.count, graph.all_count)} of "
         f"{graph.all_count:,} steps" + (f" · waits on {graph.said}" if graph.said else "")
     ]
     if left_out:
-        said.append(f"{left_out:,} rarer event types left out")
+        said.append(f"{counted(left_out, 'rarer event types')} left out")
     names = map_order(graph.edges)
     # All of the neighbours of a type may be left out.
     names += [name for name in graph.boxes if name not in names]
@@ -154,7 +154,7 @@ def draw_matrix(
     """
     import altair as alt
 
-    shown = labels(["start", "end", *names])
+    shown = fitted(["start", "end", *names], 10, 200)
     start, end, *types = shown
     label = dict(zip(names, types, strict=True))
     rows, columns = [start, *types], [*types, end]
@@ -172,7 +172,7 @@ def draw_matrix(
         for cell in cells
     ]
     tip_lines = tooltips(dict.fromkeys(cells[0]["tips"], "")) if cells else []
-    axis: dict[str, Any] = {"grid": False, "labelLimit": 220, "domain": False, "ticks": False}
+    axis: dict[str, Any] = {"grid": False, "labelLimit": 0, "domain": False, "ticks": False}
     x = alt.X(
         "column:N",
         scale=alt.Scale(domain=columns, padding=0.06),

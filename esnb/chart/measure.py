@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 from esnb.show import visible
 
-__all__ = ["width", "wrapped"]
+__all__ = ["fitted", "width", "wrapped"]
 
 # Advance widths of ASCII from the space on, in hundredths of the font's size.  Those of DejaVu
 # Sans, the widest of the fonts that "sans-serif" means: what fits in it fits in the others.
@@ -63,6 +64,26 @@ def wrapped(text: str, size: float, widest: float, lines: int = 2) -> list[str]:
         if len(head) < len(left):
             head = _fitting(left, size, widest - width("…", size)).rstrip() + "…"
         result.append(head)
+    return result
+
+
+def fitted(texts: Iterable[str], size: float, widest: float) -> list[str]:
+    """Return a label of at most about `widest` pixels for each text, no two alike.
+
+    Cut here and not by Vega, whose limits may cut a character in two.
+
+    >>> fitted(["Record Goods Receipt", "Record Goods Return"], 11, 80)
+    ['Record Goo…', 'Record Goo… (2)']
+    """
+    used: set[str] = set()
+    result = []
+    for text in texts:
+        label = wrapped(text, size, widest, lines=1)[0]
+        unique, number = label, 2
+        while unique in used:
+            unique, number = f"{label} ({number})", number + 1
+        used.add(unique)
+        result.append(unique)
     return result
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from esnb.chart.axes import across, down
 from esnb.chart.frame import BLUE, COLORS, REST, data, nothing, settled, tips, tooltips
-from esnb.chart.measure import width
+from esnb.chart.measure import fitted, width
 from esnb.chart.relations import relation
-from esnb.chart.text import labels
-from esnb.chart.words import duration, seconds, share, tip
+from esnb.chart.words import counted, duration, seconds, share, tip
 from esnb.errors import QueryError
 
 if TYPE_CHECKING:
@@ -99,7 +98,8 @@ def variants_chart(flow: Any, limit: int = 15) -> alt.LayerChart | alt.Chart:
             more.append({"x": _STEPS_LEFT + _STEP * len(fitting) + 8, "y": middle, "text": text})
     drawn = sum(row["cases"] for row in rows)
     said = [
-        f"{len(rows):,} of {variants:,} variants, {share(drawn, cases)} of {cases:,} cases",
+        f"{len(rows):,} of {counted(variants, 'variants')}, "
+        f"{share(drawn, cases)} of {counted(cases, 'cases')}",
         "cases with their share · steps · median duration from first to last event",
     ]
     longest = max(min(row["length"], _MOST_STEPS) for row in rows) + (3 if more else 0)
@@ -131,8 +131,8 @@ def variants_chart(flow: Any, limit: int = 15) -> alt.LayerChart | alt.Chart:
                 "type:N",
                 scale=alt.Scale(domain=[*colours], range=[*colours.values()]),
                 legend=alt.Legend(
-                    title="event type", orient="bottom", columns=max(1, int(right // 190)),
-                    symbolType="square", labelLimit=180, titleLimit=0,
+                    title="event type", orient="bottom", columns=max(1, int(right // 240)),
+                    symbolType="square", labelLimit=0, titleLimit=0,
                 ),
             ),
             tooltip=tooltips({"event type": "", "step": ""}),
@@ -183,7 +183,7 @@ def _types(
     names = [name for name in order if name in frequent]
     others = [name for name in order if name not in frequent]
     codes = dict(zip(order, short_names(order), strict=True))
-    shown = labels([f"{codes[name]}  {name}" for name in names])
+    shown = fitted((f"{codes[name]}  {name}" for name in names), 10, 200)
     rest = f"…  {len(others)} others, named in the tooltips"
     known = dict(zip(names, shown, strict=True)) | dict.fromkeys(others, rest)
     colours = dict(zip(shown, COLORS, strict=False)) | ({rest: REST} if others else {})

@@ -26,6 +26,7 @@ Clock = Literal["occurred", "recorded"]
 _BATCH = 1_000_000
 _SHOWN = 60
 _CHOSEN = "_esnb_chosen"
+_STREAM = "e.stream"
 
 
 class SourceLog(Protocol):
@@ -191,7 +192,7 @@ class LogSelection:
         segments = self._filters.prune(self.snapshot.segments)
         tail = self._filters.tail(self.snapshot)
         self.snapshot.touch(segments)
-        if self.by is None and self._where is None and self._chosen is None:
+        if self._case() == _STREAM and self._where is None and self._chosen is None:
             plain = Plain.of(self._filters, self.clock)
             if plain is not None:
                 yield from plain.batches(segments, tail)
@@ -210,12 +211,8 @@ class LogSelection:
         by_case = self._chosen is not None and self._chosen.column_names == ["case"]
         if self._chosen is not None and not by_case:
             conditions.append(f"e.stream IN (SELECT c.stream FROM {_CHOSEN} AS c)")  # noqa: S608
-        case = "e.stream"
-        if self.by is not None:
-            tags = f"lambda t: starts_with(t, {literal(self.by)})"
-            case = f"unnest(list_filter(list_distinct(e.tags), {tags}))"
         sql = (
-            f'SELECT {case} AS "case", e.event_type, epoch_us(e.{self.clock}_on) AS at,'  # noqa: S608
+            f'SELECT {self._case()} AS "case", e.event_type, epoch_us(e.{self.clock}_on) AS at,'  # noqa: S608
             f" e.position FROM ({events}) AS e"
         )
         if conditions:
@@ -226,6 +223,13 @@ class LogSelection:
                 f' WHERE s."case" IN (SELECT c."case" FROM {_CHOSEN} AS c)'
             )
         return sql
+
+    def _case(self) -> str:
+        """Return SQL of the case, or the cases, of an event ``e``."""
+        if self.by is None:
+            return _STREAM
+        tags = f"lambda t: starts_with(t, {literal(self.by)})"
+        return f"unnest(list_filter(list_distinct(e.tags), {tags}))"
 
     def matching(self, where: str | None, filters: Mapping[str, Any]) -> Ints:
         """Return the positions of the events of the log that a condition and filters ask for."""

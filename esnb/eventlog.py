@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+    from esnb.flow.checked import Checked, Open
     from esnb.flow.matches import Matches
+    from esnb.flow.rules import Rule
 
 __all__ = ["EventLog"]
 
@@ -326,6 +328,43 @@ class EventLog(Log):
         """
         known = self.timeline(state) if isinstance(state, str | type) else state
         return self.flow(category, **options).match(pattern, within=within, state=known)
+
+    def check(
+        self,
+        rules: Rule | str | Iterable[Rule | str],
+        category: str | Iterable[str] | None = None,
+        *,
+        state: str | type[Aggregate] | Timeline | None = None,
+        open: Open = "broken",
+        until: object = None,
+        **options: Any,
+    ) -> Checked:
+        """Check rules in the cases of a flow: which held, which were broken, by which events.
+
+        Parameters
+        ----------
+        rules
+            One or several, of `esnb.flow.rules` (``response("OrderPlaced", "OrderShipped",
+            within="7d")``), or sentences (``"OrderShipped never before OrderPaid"``).
+        category
+            As in `flow`.
+        state
+            Timeline, or what `timeline` makes one of, for conditions on the state after an
+            event.
+        open, until
+            Whether an event may still wait at the end of what is known; see
+            `esnb.flow.Flow.check`.
+        **options
+            As in `flow`.
+
+        Raises
+        ------
+        FlowError
+            If a rule is none, or names an unknown event type.
+        """
+        known = self.timeline(state) if isinstance(state, str | type) else state
+        flow = self.flow(category, **options)
+        return flow.check(rules, state=known, open=open, until=until)
 
     def register(self, *classes: type[Aggregate] | type[Event]) -> None:
         """Make classes known to this log object.

@@ -12,6 +12,7 @@ import numpy as np
 
 from esnb import progress
 from esnb.flow import cases, graph
+from esnb.flow.checked import Checked, Open
 from esnb.flow.coverage import Coverage, covered
 from esnb.flow.matches import Matches
 from esnb.flow.selection import Selection
@@ -21,10 +22,12 @@ from esnb.flow.ways import Ways
 from esnb.show import html_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import timedelta
 
     import pandas as pd
 
+    from esnb.flow.rules import Rule
     from esnb.timeline import Timeline
 
 __all__ = ["Covered", "Flow"]
@@ -242,6 +245,36 @@ class Flow(Ways):
             none; with a caret under the place.
         """
         return Matches(self, pattern, within=within, state=state)
+
+    def check(
+        self,
+        rules: Rule | str | Iterable[Rule | str],
+        *,
+        state: Timeline | None = None,
+        open: Open = "broken",
+        until: object = None,
+    ) -> Checked:
+        """Check rules in all cases: which held, which were broken, and by which events.
+
+        Parameters
+        ----------
+        rules
+            One or several, of `esnb.flow.rules` (``response("OrderPlaced", "OrderShipped",
+            within="7d")``), or sentences (``"OrderShipped never before OrderPaid"``).
+        state
+            Timeline of this log, for conditions on the state after an event.
+        open
+            An event whose limit in time is not over at the end of what is known waits in vain
+            (``"broken"``), or is left out of account (``"not_applicable"``).
+        until
+            That end, an instant; the last event of the flow without it.
+
+        Raises
+        ------
+        FlowError
+            If a rule is none, or names an unknown event type.
+        """
+        return Checked(self, rules, state=state, open=open, until=until)
 
     # --- the cases behind a number ---------------------------------------------------------
 

@@ -23,6 +23,7 @@ __all__ = [
     "Sequence",
     "elements_of",
     "fault",
+    "leading_element",
     "limits_of",
     "parse",
     "parse_element",
@@ -134,6 +135,17 @@ def parse_element(text: str) -> Element:
     return _Parser(text).single()
 
 
+def leading_element(text: str, place: int) -> tuple[Element, int]:
+    """Return the element that stands at a place in a text, and the place of what follows it.
+
+    Raises
+    ------
+    FlowError
+        If there stands none.
+    """
+    return _Parser(text, place).leading()
+
+
 def elements_of(node: Node) -> Iterator[Element]:
     """Yield the elements of a pattern in the order of their numbers."""
     for inner in _leaves(node):
@@ -178,13 +190,13 @@ def fault(text: str, place: int, reason: str) -> FlowError:
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, place: int = 0) -> None:
         if not isinstance(text, str):
             raise FlowError(f"{shown(text)} is no pattern; say it as text: 'OrderPlaced . $'")
         if len(text) > _MOST_TEXT:
             raise FlowError(f"the pattern has {len(text):,} characters; {_MOST_TEXT:,} are allowed")
         self._text = text
-        self._at = 0
+        self._at = place
         self._depth = 0
         self._number = 0
 
@@ -197,6 +209,12 @@ class _Parser:
         return node
 
     def single(self) -> Element:
+        element, place = self.leading()
+        if place < len(self._text):
+            self._fail('one event only; a type of several words is written in quotes: "a b"')
+        return element
+
+    def leading(self) -> tuple[Element, int]:
         self._skip()
         start = self._at
         if self._here() == "(":
@@ -209,9 +227,7 @@ class _Parser:
                 self._fail("here must stand one event: a type, ! or .")
             element = found
         self._skip()
-        if self._at < len(self._text):
-            self._fail('one event only; a type of several words is written in quotes: "a b"')
-        return element
+        return element, self._at
 
     def _choice(self) -> Node:
         options = [self._sequence()]

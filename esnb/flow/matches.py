@@ -228,8 +228,8 @@ def evidence(steps: Steps, rows: Any) -> Any:
     )
 
 
-def with_ids(flow: Flow, table: Any, columns: str) -> duckdb.DuckDBPyRelation:
-    """Return columns of a table ``m`` of events and their ids, in the order of its rows."""
+def with_ids(flow: Flow, table: Any, columns: str, more: str = "") -> duckdb.DuckDBPyRelation:
+    """Return columns of a table ``m`` of events, their ids, and more, in the order of its rows."""
     try:
         cursor = flow.selection.events_cursor()
     except FlowError:
@@ -239,5 +239,5 @@ def with_ids(flow: Flow, table: Any, columns: str) -> duckdb.DuckDBPyRelation:
         ids, joined = "e.event_id", " LEFT JOIN events AS e ON e.position = m.position"
     cursor.register("_esnb_found", table)
     return cursor.sql(
-        f"SELECT {columns}, {ids} AS event_id FROM _esnb_found AS m{joined} ORDER BY m.row"  # noqa: S608
+        f"SELECT {columns}, {ids} AS event_id{more} FROM _esnb_found AS m{joined} ORDER BY m.row"  # noqa: S608
     )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from esnb import ask
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import LogError
-from esnb.flow import Flow
+from esnb.flow import Flow, ObjectFlow
+from esnb.flow.objects import ObjectSelection
 from esnb.flow.selection import Clock, LogSelection
 from esnb.log import Log
 from esnb.query.session import Session
@@ -286,6 +287,48 @@ class EventLog(Log):
                 self,
                 category,
                 by=by,
+                clock=clock,
+                window=window,
+                streams=streams,
+                where=where,
+                filters=filters,
+            )
+        )
+
+    def object_flow(
+        self,
+        types: Iterable[str] | None = None,
+        *,
+        category: str | Iterable[str] | None = None,
+        clock: Clock = "occurred",
+        window: tuple[object, object] | None = None,
+        streams: Any = None,
+        where: str | None = None,
+        **filters: Any,
+    ) -> ObjectFlow:
+        """Return how all objects went that events concern, each event counted once.
+
+        An object is ``type:id``.  A tag ``customer:7`` names one, and so does the stream:
+        ``order-17`` is the order 17, the same one that a tag ``order:17`` names.  Tags without a
+        ``:``, or with nothing before it, name none.
+
+        Parameters
+        ----------
+        types
+            Types of objects, ``["order", "customer"]``; all without.
+        category, clock, window, streams, where, **filters
+            As in `flow`: they choose the events.
+
+        Raises
+        ------
+        FlowError, QueryError, InstantError
+            If it cannot be asked so.
+        """
+        return ObjectFlow(
+            ObjectSelection(
+                self,
+                types,
+                category=category,
                 clock=clock,
                 window=window,
                 streams=streams,

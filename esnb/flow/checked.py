@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from esnb.timeline import Timeline
 
 __all__ = ["Checked", "Open", "Status"]
+
+# What stands in no name of a type that is written without quotes by mistake.
+_SIGNS = re.compile(r"[][()|!\"']|\.\.\.")
 
 Open = Literal["broken", "not_applicable"]
 Status = Literal["held", "broken", "not_applicable"]
@@ -273,15 +277,11 @@ class _Finder:
             return exact
         try:
             return parse_element(text)
-        except FlowError as error:
-            # It may be a type that only other parts of the log have, or one that is misspelled.
-            try:
-                conditions.check_types(self._flow.selection, self._steps, [exact], text)
-            except FlowError as other:
-                if "Did you mean" in str(other):
-                    raise unknown("event type", text, self._steps.types) from None
-                raise error from None
-            return exact
+        except FlowError:
+            if _SIGNS.search(text):
+                raise
+        # A type of several words, that only other parts of the log have or none.
+        return exact
 
     def _actors(self, asked: Bools) -> Ints:
         """Return a number for the actor of each event that is asked for; -1 without one."""

@@ -115,6 +115,10 @@ def _late(asked: Asked, other: str) -> str:
     return f"{other}, but not within {asked.rule.within}"
 
 
+def _in_time(asked: Asked) -> str:
+    return "" if asked.rule.within is None else f", within {asked.rule.within}"
+
+
 # --- rules that count -------------------------------------------------------------------------
 
 
@@ -292,17 +296,15 @@ def _not_behind(asked: Asked, events: Bools, others: Bools, name: str, verdict: 
     rows = np.flatnonzero(others)
     before = _preceding(asked.steps, rows, np.flatnonzero(events))
     behind = (before >= 0) & ~_far(asked, before, rows)
-    within = "" if asked.rule.within is None else f", within {asked.rule.within}"
-    verdict.add(rows[behind], f"{name} came before it{within}")
+    verdict.add(rows[behind], f"{name} came before it{_in_time(asked)}")
 
 
 def _not_chain(asked: Asked) -> Verdict:
     verdict = Verdict(_cases_with(asked, asked.first))
     rows = np.flatnonzero(asked.second)
     before = _preceding(asked.steps, rows, np.flatnonzero(asked.first))
-    verdict.add(
-        rows[(before >= 0) & (before == rows - 1)], f"{asked.rule.first} is the event before"
-    )
+    just = (before >= 0) & (before == rows - 1) & ~_far(asked, before, rows)
+    verdict.add(rows[just], f"{asked.rule.first} is the event before{_in_time(asked)}")
     return verdict
 
 

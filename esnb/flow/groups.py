@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from esnb.flow.steps import Ints, ranges
@@ -13,7 +15,7 @@ _LARGE = 500
 _LOW = 32
 
 
-def distinct_in_groups(values: Ints, starts: Ints) -> Ints:
+def distinct_in_groups(values: Any, starts: Ints) -> Ints:
     """Return how many values each group has; equal ones must stand together in it."""
     if not len(starts):
         return np.zeros(0, np.int64)

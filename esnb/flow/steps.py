@@ -6,6 +6,7 @@ arrays here or from the tables that `Steps.register` puts on a cursor.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -212,9 +213,9 @@ class _Gathered:
         self._cases: list[Any] = []
         self._lengths: list[Ints] = []
         self._codes: dict[str, int] = {}
-        self._type_ids: list[TypeIds] = []
-        self._at: list[Ints] = []
-        self._positions: list[Ints] = []
+        self._type_ids: deque[TypeIds] = deque()
+        self._at: deque[Ints] = deque()
+        self._positions: deque[Ints] = deque()
 
     def add(self, batch: Any) -> None:
         if not batch.num_rows:
@@ -242,15 +243,24 @@ class _Gathered:
             none = np.zeros(0, np.int64)
             empty = pa.array([], pa.large_string())
             return Steps((), none.astype(np.int32), none, none, np.zeros(1, np.int64), empty)
-        type_ids = np.concatenate(self._type_ids)
-        at, positions, lengths = map(np.concatenate, (self._at, self._positions, self._lengths))
-        self._type_ids, self._at, self._positions = [], [], []
         ranks, names = _ranked(pa.chunked_array(self._cases))
-        if (ranks[1:] < ranks[:-1]).any():
-            order = stable_order(ranks)
-            rows = ranges((np.cumsum(lengths) - lengths)[order], lengths[order])
-            type_ids, at, positions = type_ids[rows], at[rows], positions[rows]
-            ranks, lengths = ranks[order], lengths[order]
+        lengths = np.concatenate(self._lengths)
+        # Where each run goes: behind those of smaller names, and those of its case before it.
+        order = stable_order(ranks)
+        ends = np.cumsum(lengths[order])
+        places = np.empty(len(order), np.int64)
+        places[order] = ends - lengths[order]
+        total = int(ends[-1])
+        type_ids = np.empty(total, np.int32)
+        at, positions = np.empty(total, np.int64), np.empty(total, np.int64)
+        run = 0
+        for own in self._lengths:
+            # Batch by batch: what is written at once stays within the caches.
+            rows = ranges(places[run : run + len(own)], own)
+            run += len(own)
+            type_ids[rows] = self._type_ids.popleft()
+            at[rows] = self._at.popleft()
+            positions[rows] = self._positions.popleft()
         firsts = _firsts(np.bincount(ranks, lengths, len(names)).astype(np.int64))
         _settle(type_ids, at, positions, firsts, by_time)
         used = np.flatnonzero(np.bincount(type_ids, minlength=len(self._codes))).tolist()
@@ -293,12 +303,25 @@ def _settle(type_ids: TypeIds, at: Ints, positions: Ints, firsts: Ints, by_time:
     cases = np.unique(np.searchsorted(firsts, found, "right") - 1)
     lengths = firsts[cases + 1] - firsts[cases]
     rows = ranges(firsts[cases], lengths)
-    keys = [np.repeat(np.arange(len(cases)), lengths)]
-    if by_time:
-        keys.insert(0, at[rows])
-    order = rows[np.lexsort((positions[rows], *keys))]
+    starts = np.cumsum(lengths) - lengths
+    order = rows[_order(at[rows], positions[rows], starts, lengths, by_time)]
     for column in (type_ids, at, positions):
         column[rows] = column[order]
+
+
+def _order(at: Ints, positions: Ints, starts: Ints, lengths: Ints, by_time: bool) -> Ints:
+    """Return the order of events that lie case after case."""
+    case = np.repeat(np.arange(len(starts)), lengths)
+    later = positions[1:] > positions[:-1]
+    later[starts[1:] - 1] = True
+    if by_time and later.all():
+        # Late events alone: nearly sorted numbers, of case and time since its first event, are
+        # a tenth of the work of a sort by columns.
+        since = at - np.repeat(np.minimum.reduceat(at, starts), lengths)
+        span = int(since.max()) + 1
+        if len(starts) * span < 2**63:
+            return np.argsort(case * span + since, kind="stable")
+    return np.lexsort((positions, at, case) if by_time else (positions, case))
 
 
 def _firsts(lengths: Ints) -> Ints:

@@ -201,10 +201,12 @@ class Handler:
     def _begun(self, aggregate: Aggregate, letter: Letter, now: datetime) -> Any:
         gone = aggregate.ended or aggregate.revision < 0
         if self.creates is not None and gone != self.creates:
-            there = "has ended" if gone else "is there already"
-            raise self._told(
-                CommandRejected(f"the {self.kind.description.category} {there}"), aggregate, letter
-            )
+            category = self.kind.description.category
+            there = "has ended" if aggregate.ended else "is there already"
+            rule = f"the {category} {there}"
+            if aggregate.revision < 0 and not aggregate.ended:
+                rule = f"there is no such {category}"
+            raise self._told(CommandRejected(rule), aggregate, letter)
         aggregate._said = letter.envelope(now)
         try:
             return self.function(aggregate, letter.command)

@@ -245,7 +245,7 @@ def _drawn_dots(found: _Dots, time: str, zone: str, said: list[str]) -> alt.Char
         "y:Q",
         title="cases",
         scale=alt.Scale(domain=[steps.cases + 0.5, 0.5], nice=False, zero=False),
-        axis=alt.Axis(grid=False, format=",d"),
+        axis=_cases_axis(found),
     )
     made: alt.Chart = (
         base(rows, _TITLE, said, _WIDTH, _HEIGHT)
@@ -296,7 +296,7 @@ def _drawn_density(found: _Dots, time: str, zone: str, said: list[str]) -> alt.C
                 "y:Q",
                 title="cases",
                 scale=alt.Scale(domain=[found.steps.cases + 0.5, 0.5], nice=False, zero=False),
-                axis=alt.Axis(grid=False, format=",d"),
+                axis=_cases_axis(found),
             ),
             y2="y2:Q",
             opacity=alt.Opacity("s:Q", scale=None, legend=None),
@@ -315,3 +315,9 @@ def _x_axis(found: _Dots, time: str) -> tuple[Any, Any]:
         zone_free.encoding("x", "since the first event of the case"),
         lambda micros, _: zone_free.place(micros / 1e6),
     )
+
+
+def _cases_axis(found: _Dots) -> Any:
+    import altair as alt
+
+    return alt.Axis(grid=False, format=",d", tickCount=min(8, found.steps.cases))

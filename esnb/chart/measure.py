@@ -73,7 +73,7 @@ def fitted(texts: Iterable[str], size: float, widest: float) -> list[str]:
     Cut here and not by Vega, whose limits may cut a character in two.
 
     >>> fitted(["Record Goods Receipt", "Record Goods Return"], 11, 80)
-    ['Record Goo…', 'Record Goo… (2)']
+    ['Record Good…', 'Record Good… (2)']
     """
     used: set[str] = set()
     result = []

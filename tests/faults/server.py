@@ -29,7 +29,7 @@ duckdb.close()
 pa.set_cpu_count(1)
 pa.set_io_thread_count(1)
 
-_JOBS = ("jobs", "crash_jobs", "disk_jobs")
+_JOBS = ("jobs", "crash_jobs", "disk_jobs", "command_jobs")
 
 
 def main(number: int) -> None:

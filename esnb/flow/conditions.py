@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -15,7 +15,7 @@ from esnb.flow.grammar import Element, fault
 from esnb.flow.letters import Key, key_of, taken
 from esnb.flow.names import unknown
 from esnb.flow.selection import Selection
-from esnb.flow.steps import Bools, Ints, Steps
+from esnb.flow.steps import Bools, Steps
 from esnb.query import gate
 from esnb.query.redact import redact
 from esnb.sqltext import literal, quote
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_types", "held"]
 
-_ASKED = "_esnb_asked"
+_ASKED, _VALUES = "_esnb_asked", "_esnb_values"
 _NUMBERS = frozenset(
     {
         "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT",
@@ -129,11 +129,22 @@ class _Asked:
     def holds(self) -> Bools:
         steps = self._steps
         asked = np.unique(steps.positions[self._of_types])
-        columns = self._columns(asked)
+        self._cursor.register(_ASKED, pa.table({"position": asked}))
+        columns, joined = "e.*", ""
+        paths = _below("data", self._tree)
+        if paths:
+            kinds = self._kinds(paths) if len(asked) else dict.fromkeys(paths, "NULL")
+            self._check_compared("data", kinds)
+            columns += f" REPLACE ({_packed(paths, paths, kinds)} AS data)"
+            joined += f" LEFT JOIN {_VALUES} AS w ON w.position = e.position" if len(asked) else ""
+        names = _below("state", self._tree)
+        if names:
+            columns += f", {self._packed_state(names)} AS state"
+            joined += self._state_joined()
         # Without an event it is looked at all the same.
         found = self._cursor.sql(
-            f"SELECT e.position FROM (SELECT {columns} FROM {self._rows()} AS e{self._joined()})"  # noqa: S608
-            f" AS e WHERE coalesce(({self._condition}\n)::BOOLEAN, false)"
+            f"SELECT e.position FROM (SELECT {columns} FROM {self._rows()} AS e{joined}) AS e"  # noqa: S608
+            f" WHERE coalesce(({self._condition}\n)::BOOLEAN, false)"
         ).to_arrow_table()["position"]
         result: Bools = self._of_types & np.isin(steps.positions, found.to_numpy())
         return result
@@ -141,88 +152,94 @@ class _Asked:
     def _rows(self) -> str:
         return f"(SELECT e.* FROM events AS e SEMI JOIN {_ASKED} AS a ON a.position = e.position)"  # noqa: S608
 
-    def _columns(self, asked: Ints) -> str:
-        self._cursor.register(_ASKED, pa.table({"position": asked}))
-        columns = "e.*"
-        paths = _below("data", self._tree)
-        if paths:
-            kinds = self._kinds(paths) if len(asked) else dict.fromkeys(paths, "NULL")
-            for path in _compared_with_numbers(self._tree):
-                kind = kinds.get(path)
-                if kind in ("VARCHAR", "JSON"):
-                    name = ".".join(path)
-                    what = "text" if kind == "VARCHAR" else "of several kinds"
-                    raise FlowError(
-                        f"data.{name} is {what} here; to compare it with a number say "
-                        f"data.{name}::DECIMAL(18, 2)"
-                    )
-            columns += f" REPLACE ({_packed(paths, kinds)} AS data)"
-        if _below("state", self._tree):
-            columns += f", {self._packed_state()} AS state"
-        return columns
+    def _check_compared(self, where: str, kinds: Mapping[Path, str]) -> None:
+        for path in _compared_with_numbers(where, self._tree):
+            kind = kinds.get(path)
+            if kind in ("VARCHAR", "JSON"):
+                name = ".".join((where, *path))
+                what = "text" if kind == "VARCHAR" else "of several kinds"
+                raise FlowError(
+                    f"{name} is {what} here; to compare it with a number say {name}::DECIMAL(18, 2)"
+                )
 
     # --- what is in the payload ------------------------------------------------------------
 
     def _kinds(self, paths: list[Path]) -> dict[Path, str]:
-        """Return the type of each value of the payload."""
-        kinds: dict[Path, str] = {}
-        for above in dict.fromkeys(path[:-1] for path in paths):
-            wanted = [path[-1] for path in paths if path[:-1] == above]
-            rows = f"SELECT e.position, e.data FROM {self._rows()} AS e"  # noqa: S608
-            known = self._looked(rows, wanted, above)
-            for key in wanted:
-                if key not in known.keys:
-                    self._check_key(key, above, known.keys)
-                seen = known.seen.get(key, 0)
-                kinds[(*above, key)] = infer.type_of(seen) if infer.any_value(seen) else "NULL"
-        return kinds
-
-    def _looked(self, rows: str, wanted: list[str], above: Path) -> infer.Facts:
-        return infer.look(
-            self._cursor,
-            rows,
-            infer.Facts(),
-            0,
-            fields=wanted,
-            ignore=(),
-            under="".join(map(pointer, above)),
+        """Put the values of the payload into a table, as JSON, and return the type of each."""
+        pointers = ", ".join(literal(_pointer(path)) for path in paths)
+        self._cursor.execute(
+            f"CREATE TEMP TABLE {_VALUES} AS SELECT e.position,"  # noqa: S608 (constants)
+            f" CAST(json_extract(e.data, [{pointers}]) AS VARCHAR[]) AS v FROM {self._rows()} AS e"
         )
+        bits = ", ".join(
+            f"coalesce(bit_or({infer.bits_of(f'w.v[{place}]')}), 0)"
+            for place in range(1, len(paths) + 1)
+        )
+        row = self._cursor.execute(f"SELECT {bits} FROM {_VALUES} AS w").fetchone() or ()  # noqa: S608
+        return {path: self._kind(path, int(seen)) for path, seen in zip(paths, row, strict=True)}
 
-    def _check_key(self, key: str, above: Path, keys: Iterable[str]) -> None:
+    def _kind(self, path: Path, seen: int) -> str:
+        if not seen:
+            self._check_key(path[-1], path[:-1])
+        if not infer.any_value(seen):
+            return "NULL"
+        known = {path[-1]: seen}
+        fractions = infer.doubtful_of(known, known)
+        rows = f"SELECT e.position, e.data FROM {self._rows()} AS e"  # noqa: S608
+        infer.look_closer(self._cursor, rows, known, known, _pointer(path[:-1]))
+        kind = infer.type_of(known[path[-1]])
+        if fractions and kind == "VARCHAR":
+            name = ".".join(path)
+            raise FlowError(
+                f"data.{name} has numbers of more digits than DuckDB reads from JSON; a timeline "
+                f"keeps them: say state.{name}, and state=log.timeline('order')"
+            )
+        return kind
+
+    def _check_key(self, key: str, above: Path) -> None:
         """Refuse a key that no event of these types has, also outside of the flow."""
         element = self._element
-        rows = "SELECT e.position, e.data FROM events AS e"
+        rows = "SELECT e.data FROM events AS e"
         if element.names is not None:
             names = ", ".join(map(literal, element.names))
             rows += f" WHERE e.event_type {'NOT ' * element.negated}IN ({names})"
-        everywhere = self._looked(rows, [], above).keys
-        if key not in everywhere:
-            place = ".".join(("data", *above))
-            raise unknown(f"key in {place} called", key, {*keys, *everywhere})
+        found = self._cursor.execute(
+            f"SELECT DISTINCT unnest(json_keys(e.data, {literal(_pointer(above))}))"  # noqa: S608
+            f" FROM ({rows}) AS e"
+        ).fetchall()
+        keys = {known for (known,) in found}
+        if key not in keys:
+            raise unknown(f"key in {'.'.join(('data', *above))} called", key, keys)
 
     # --- what the state is -----------------------------------------------------------------
 
-    def _packed_state(self) -> str:
+    def _packed_state(self, paths: list[Path]) -> str:
         if self._state is None:
             raise FlowError(
                 "to ask for the state say which timeline it is of, e.g. state=log.timeline('order')"
             )
-        fields = {name.casefold(): name for name in self._state.fields}
-        names = []
-        for name, *_ in _below("state", self._tree):
-            if name.casefold() not in fields:
-                raise unknown("field of the state called", name, self._state.fields)
-            names.append(fields[name.casefold()])
-        pairs = ", ".join(f"{quote(name)} := s.{quote(name)}" for name in dict.fromkeys(names))
-        return f"struct_pack({pairs})"
+        fields = self._state.fields
+        spelled = {name.casefold(): name for name in fields}
+        kinds: dict[Path, str] = {}
+        for name, *rest in paths:
+            if name.casefold() not in spelled:
+                raise unknown("field of the state called", name, fields)
+            kinds[name, *rest] = fields[spelled[name.casefold()]].type if not rest else ""
+        self._check_compared("state", kinds)
+        names = dict.fromkeys(spelled[name.casefold()] for name, *_ in paths)
+        return f"struct_pack({', '.join(f'{quote(name)} := s.{quote(name)}' for name in names)})"
 
-    def _joined(self) -> str:
-        if self._state is None or not _below("state", self._tree):
+    def _state_joined(self) -> str:
+        if self._state is None:
             return ""
         return (
             f" LEFT JOIN (SELECT t.* FROM {self._state.built().source} AS t SEMI JOIN {_ASKED} AS a"  # noqa: S608
             " ON a.position = t.position) AS s ON s.position = e.position AND s.stream = e.stream"
         )
+
+
+def _pointer(path: Path) -> str:
+    return "".join(map(pointer, path))
 
 
 def _below(name: str, tree: Any) -> list[Path]:
@@ -248,8 +265,8 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             rest.extend(item.values())
 
 
-def _compared_with_numbers(tree: Any) -> Iterator[Path]:
-    """Yield values of the payload that are compared with a number as they are.
+def _compared_with_numbers(where: str, tree: Any) -> Iterator[Path]:
+    """Yield values below a name that are compared with a number as they are.
 
     DuckDB would make whole numbers of texts, rounding them.
     """
@@ -260,34 +277,40 @@ def _compared_with_numbers(tree: Any) -> Iterator[Path]:
         sides = [node[name] for name in names if name in node] + node.get("children", [])
         kinds = [side["value"]["type"]["id"] for side in sides if _is(side, "CONSTANT")]
         if _NUMBERS.intersection(kinds):
-            yield from _below("data", [side for side in sides if _is(side, "COLUMN_REF")])
+            yield from _below(where, [side for side in sides if _is(side, "COLUMN_REF")])
 
 
 def _is(node: dict[str, Any], kind: str) -> bool:
     return node.get("class") == kind
 
 
-def _packed(paths: list[Path], kinds: dict[Path, str], above: Path = ()) -> str:
+def _packed(
+    every: list[Path], paths: list[Path], kinds: Mapping[Path, str], above: Path = ()
+) -> str:
     """Return SQL of a struct of the values below a place in the payload."""
     parts = []
     depth = len(above)
-    for key in dict.fromkeys(path[depth] for path in paths if path[:depth] == above):
+    for key in dict.fromkeys(path[depth] for path in paths):
         path = (*above, key)
-        deeper = any(other[: depth + 1] == path and other != path for other in paths)
-        if path in kinds and deeper:
+        deeper = [other for other in paths if other[: depth + 1] == path and other != path]
+        if path in paths and deeper:
             whole = ".".join(("data", *path))
             raise FlowError(f"{whole} and what is in it cannot be asked for together")
-        value = _packed(paths, kinds, path) if deeper else _value(path, kinds[path])
+        if deeper:
+            value = _packed(every, deeper, kinds, path)
+        else:
+            value = _value(f"w.v[{every.index(path) + 1}]", kinds[path])
         parts.append(f"{quote(key)} := {value}")
     return f"struct_pack({', '.join(parts)})"
 
 
-def _value(path: Path, kind: str) -> str:
+def _value(text: str, kind: str) -> str:
+    """Return SQL of what JSON `text` says, NULL for JSON's ``null``."""
     if kind == "NULL":
         return "NULL"
-    where = literal("".join(map(pointer, path)))
-    if kind == "JSON":
-        found = f"json_extract(e.data, {where})"
-        return f"CASE WHEN {found}::VARCHAR <> 'null' THEN {found} END"
-    text = f"json_extract_string(e.data, {where})"
-    return text if kind == "VARCHAR" else f"CAST({text} AS {kind})"
+    if kind == "VARCHAR":
+        return (
+            f"CASE WHEN {text}[1] = '\"' THEN json_extract_string({text}, '$') "
+            f"WHEN {text} <> 'null' THEN {text} END"
+        )
+    return f"CAST(CASE WHEN {text} <> 'null' THEN {text} END AS {kind})"

@@ -192,7 +192,10 @@ def shop() -> Iterator[EventLog]:
         placed("order-1", "PaymentFailed", 2, why=None, mixed="x"),
         placed("order-2", "OrderPlaced", 30, total="410.00", items=10, city={"name": "Bonn"}),
         placed("order-2", "OrderShipped", 100, actor="bob"),
-        placed("item-1", "ItemSeen", 5, secret=1),
+        {
+            **placed("item-1", "ItemSeen", 5),
+            "data": '{"secret": 1, "fine": 12345678901234567.89, "part": 0.5}',
+        },
     ]
     with log_of(events) as log:
         yield log
@@ -239,6 +242,7 @@ def test_conditions(shop: EventLog, pattern: str, count: int) -> None:
         ("OrderPlaced[true) or (true]", "DuckDB cannot parse", 12),
         ("OrderPlaced[exists (from read_text('/etc/passwd'))]", "is not allowed here", 12),
         ("OrderPlaced[true; drop table events]", "DuckDB cannot parse", 12),
+        ("OrderPlaced[state.total > 100]", "state.total is text here", 12),
         ("OrderPlaced[state.totl = 1]", "no field of the state called 'totl'", 12),
         ("OrderPlaced (<= soon) .", "is no length of time", 16),
     ],
@@ -250,6 +254,15 @@ def test_what_is_wrong_is_pointed_at(
         shop.match(pattern, "order", state="order")
     assert reason in str(raised.value)
     assert str(raised.value).endswith(f"\n    {pattern}\n    {' ' * column}^")
+
+
+def test_a_number_of_many_digits(shop: EventLog) -> None:
+    assert shop.match("ItemSeen[data.part > 0.25]", "item").count == 1
+    with pytest.raises(FlowError, match="has numbers of more digits"):
+        shop.match("ItemSeen[data.fine::DECIMAL(20, 2) = 12345678901234567.89]", "item")
+    exact = "ItemSeen[state.fine::DECIMAL(20, 2) = 12345678901234567.89]"
+    assert shop.match(exact, "item", state="item").count == 1
+    assert shop.match(exact.replace(".89", ".88"), "item", state="item").count == 0
 
 
 def test_a_state_needs_a_timeline(shop: EventLog) -> None:

@@ -22,7 +22,7 @@ from esnb.event import RecordedEvent
 from esnb.log.finder import Finder, events_of
 from esnb.log.layout import Layout
 from esnb.log.snapshot import Snapshot
-from esnb.schema import NO_EVENTS
+from esnb.schema import EVENT_SCHEMA, NO_EVENTS
 
 __all__ = ["Batch", "Source", "Subscription", "Wanted", "Watcher"]
 
@@ -204,10 +204,10 @@ class Source:
                 offset += part.num_rows
                 if rows == size:
                     through = part.column("position")[-1].as_py()
-                    yield Batch(after, through, pa.Table.from_batches(waiting))
+                    yield Batch(after, through, _canonical(waiting))
                     after, waiting, rows = through, [], 0
         if after < stop - 1:
-            table = pa.Table.from_batches(waiting) if waiting else NO_EVENTS
+            table = _canonical(waiting) if waiting else NO_EVENTS
             yield Batch(after, stop - 1, table)
 
 
@@ -249,6 +249,11 @@ class Watcher:
             if time.monotonic() >= end:
                 return self._source.snapshot().next_position > after + 1
         return False
+
+
+def _canonical(batches: list[pa.RecordBatch]) -> pa.Table:
+    # DuckDB tells neither that a column is never NULL nor how the items of a list are called.
+    return pa.Table.from_batches(batches).cast(EVENT_SCHEMA)
 
 
 def _stamp(path: str | Path) -> tuple[int, int]:

@@ -180,11 +180,14 @@ class Projection:
             A projection class.  The key of a row is the stream; the columns are the
             ``revision`` and ``position`` of the newest event and the fields.
         """
-        category = getattr(states, "description", states).category
+        category = _category(states)
         table = check_name("table", table or f"{category}_states")
-        made = types.new_class(f"{category.title()}States", (Projection,), {"name": name or table})
+        made: Any = types.new_class(
+            f"{category.title()}States", (Projection,), {"name": name or table}
+        )
         made.description.states = (states, table, {} if unknown is None else {"unknown": unknown})
-        return made
+        projection: type[Projection] = made
+        return projection
 
 
 class Description:
@@ -329,6 +332,12 @@ def _resolved(annotation: Any, function: FunctionType) -> Any:
         return eval(annotation, function.__globals__)  # noqa: S307
     except NameError:
         return annotation
+
+
+def _category(states: Any) -> str:
+    if isinstance(states, type) and issubclass(states, Aggregate):
+        return states.description.category
+    return str(states.category)
 
 
 def _texts(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -275,6 +275,11 @@ class Runner:
         except Moved as error:
             logging.say("debug", "projection moved", projection=self._name, reason=str(error))
             self._stopping.wait(_TURN / 2)
+        except Refused as error:
+            raise SinkError(
+                f"{self._sink.kind} at {self._sink.place} refuses what the projection "
+                f"{self._name!r} asks: {error}"
+            ) from error
         return False
 
     def _wait_for_sink(self, error: Exception) -> None:

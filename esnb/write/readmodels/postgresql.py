@@ -122,8 +122,12 @@ class PostgreSQLSink(SqlSink):
                 self._run(f"select pg_advisory_unlock({VALUE})", [self._number(version)])
 
     def _number(self, version: int) -> int:
-        text = repr((self._schema, self._name, version))
+        text = repr((self._schema, self._name if version else "", version))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], signed=True)
+
+    def _one_at_a_time(self) -> None:
+        # "if not exists" is no help against somebody who is making it.
+        self._run(f"select pg_advisory_xact_lock({VALUE})", [self._number(0)])
 
     def _run(self, text: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         if self._connection is None:

@@ -62,10 +62,14 @@ class SqlSink(Sink):
         """Return the quoted name of a table or view."""
         return quote(name)
 
+    def _one_at_a_time(self) -> None:
+        """Let others wait who are about to make the tables of the bookkeeping, too."""
+
     # --- bookkeeping -------------------------------------------------------------------------
 
     def _make_books(self) -> None:
         with self._transaction():
+            self._one_at_a_time()
             for name, columns in _BOOKS.items():
                 self._run(f"create table if not exists {self._table(name)} ({columns})")
 
@@ -205,7 +209,10 @@ class SqlSink(Sink):
 
     def rows(self, table: str, version: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         columns = self._tables[table]
-        listed = ", ".join(map(quote, ["key", *columns]))
+        listed = ", ".join(
+            f"cast({quote(name)} as varchar)" if kind == "json" else quote(name)
+            for name, kind in {"key": "text", **columns}.items()
+        )
         place = self._table(table) if version is None else self._version(table, version)
         with self._transaction():
             found = self._run(f"select {listed} from {place} order by {quote('key')}")  # noqa: S608

@@ -9,6 +9,7 @@ from duckdb import DuckDBPyRelation
 from esnb.chart.counts import TOP, event_counts
 from esnb.chart.over_time import events_over_time
 from esnb.chart.relations import column, relation, zone_of
+from esnb.flow.flow import Flow
 
 if TYPE_CHECKING:
     import altair as alt
@@ -71,11 +72,14 @@ def type_counts(
 
 def _asked(flow: Any, zone: str | None) -> tuple[DuckDBPyRelation, str, str]:
     """Return the events, their column of time under the name of the clock, and the zone."""
+    if isinstance(flow, Flow):
+        clock = f"{flow.selection.clock}_on"
+        # Without the names of the cases, which `flow.events()` has for each event.
+        table = flow.ask(
+            "SELECT t.event_type, s.at AS moment FROM steps AS s JOIN types AS t USING (type_id)"
+        ).project(f"event_type, moment AS {clock}")
+        return table, clock, zone or flow.selection.zone
     table = relation(flow)
     for name in ("event_type", "at"):
         column(table, name)
-    chosen = getattr(flow, "selection", None)
-    if chosen is None:
-        return table, "at", zone_of(flow, table, zone)
-    clock = f"{chosen.clock}_on"
-    return table.project(f'event_type, "at" as {clock}'), clock, zone or str(chosen.zone)
+    return table, "at", zone_of(flow, table, zone)

@@ -11,7 +11,7 @@ from esnb import ask
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import LogError
 from esnb.flow import Flow, ObjectFlow
-from esnb.flow.objects import ObjectSelection
+from esnb.flow.concerned import ObjectSelection
 from esnb.flow.selection import Clock, LogSelection
 from esnb.log import Log
 from esnb.query.session import Session

@@ -25,68 +25,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from esnb import progress
-from esnb.errors import FlowError, shown
 from esnb.flow import graph
+from esnb.flow.concerned import NUL, ObjectSelection
 from esnb.flow.flow import Flow
 from esnb.flow.names import unknown
-from esnb.flow.selection import LogSelection
 from esnb.flow.steps import Ints, Steps, instants_of, interval_sql, ordered
-from esnb.sqltext import literal
 
-__all__ = ["ObjectFlow", "ObjectSelection"]
+__all__ = ["ObjectFlow"]
 
-# Between type and id of an object: no text of a log holds it, and it sorts before all others.
-_NUL = "\0"
-
-
-class ObjectSelection(LogSelection):
-    """Events of a log with the objects that they concern as their cases.
-
-    An object is ``type:id``.  A tag ``customer:7`` names one, and so does the stream of an event:
-    ``order-17`` is the order 17, the same one that a tag ``order:17`` names.  Tags without a
-    ``:``, or with nothing before it, name none.
-
-    Parameters
-    ----------
-    types
-        Types of the objects that are asked for; all without.
-    """
-
-    def __init__(self, log: Any, types: Iterable[str] | None, **options: Any) -> None:
-        super().__init__(log, **options)
-        self.types = None if types is None else _texts(types)
-
-    @property
-    def of(self) -> str:
-        objects = ", ".join(self.types) if self.types is not None else "all objects"
-        return f"{super().of} by {objects}" if super().of else objects
-
-    @property
-    def most(self) -> int | None:
-        return None
-
-    def _case(self) -> str:
-        colon = "instr(t, ':')"
-        tagged = (
-            f"list_transform(list_filter(e.tags, lambda t: {colon} > 1), lambda t:"
-            f" left(t, {colon} - 1) || chr(0) || substr(t, {colon} + 1))"
-        )
-        own = "e.category || chr(0) || substr(e.stream, length(e.category) + 2)"
-        objects = f"list_distinct(list_prepend({own}, {tagged}))"
-        if self.types is not None:
-            wanted = ", ".join(map(literal, self.types))
-            kind = "split_part(o, chr(0), 1)"
-            objects = f"list_filter({objects}, lambda o: list_contains([{wanted}], {kind}))"
-        return f"unnest({objects})"
-
-
-def _texts(types: Iterable[str]) -> tuple[str, ...]:
-    given = () if isinstance(types, str) else tuple(types)
-    if not given or not all(isinstance(one, str) for one in given):
-        raise FlowError(
-            f"types={shown(types)}: give a list of types of objects, as ['order', 'customer']"
-        )
-    return tuple(dict.fromkeys(given))
+# So many numbers are counted in a table of all of them.
+_FEW = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -156,7 +104,7 @@ class ObjectFlow:
     def _parts(self) -> dict[str, Steps]:
         """The steps of the objects of each type, which lie together."""
         steps = self.built()
-        kinds = pc.list_element(pc.split_pattern(steps.names, _NUL, max_splits=1), 0)
+        kinds = pc.list_element(pc.split_pattern(steps.names, NUL, max_splits=1), 0)
         found = kinds.dictionary_encode()
         firsts = np.searchsorted(found.indices.to_numpy(), np.arange(len(found.dictionary) + 1))
         return {
@@ -370,7 +318,7 @@ def _cut(steps: Steps, first: int, last: int) -> Steps:
         steps.at[begin:end],
         steps.positions[begin:end],
         steps.firsts[first : last + 1] - begin,
-        pc.replace_substring(steps.names[first:last], _NUL, ":", max_replacements=1),
+        pc.replace_substring(steps.names[first:last], NUL, ":", max_replacements=1),
     )
 
 
@@ -380,7 +328,7 @@ def _events_of_edges(steps: Steps) -> dict[tuple[str, str | None, str | None], i
     kinds = steps.type_ids.astype(np.int64)
     followed = steps.followed
     first, last = steps.firsts[:-1], steps.firsts[1:] - 1
-    pairs, group = np.unique(kinds[followed] * types + kinds[followed + 1], return_inverse=True)
+    pairs, group = _coded(kinds[followed] * types + kinds[followed + 1])
     found: dict[tuple[str, str | None, str | None], int] = {}
     steps_of = _Spread.of(group, steps.positions[followed + 1], len(pairs)).distinct
     for pair, events in zip(pairs.tolist(), steps_of.tolist(), strict=True):
@@ -391,3 +339,15 @@ def _events_of_edges(steps: Steps) -> dict[tuple[str, str | None, str | None], i
         found["start", None, name] = starts
         found["end", name, None] = ends
     return found
+
+
+def _coded(keys: Ints) -> tuple[Ints, Ints]:
+    """Return the different numbers of `keys`, in order, and the place of each key among them."""
+    size = int(keys.max(initial=-1)) + 1
+    if size > _FEW:
+        found, group = np.unique(keys, return_inverse=True)
+        return found, group
+    found = np.flatnonzero(np.bincount(keys, minlength=size))
+    number = np.zeros(size, np.int64)
+    number[found] = np.arange(len(found))
+    return found, number[keys]

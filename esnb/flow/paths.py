@@ -23,6 +23,9 @@ from esnb.flow.steps import Bools, Ints, Steps, instants_of, ranges
 
 __all__ = ["funnel", "funnel_cases", "places", "rework", "spectrum"]
 
+# So many numbers are counted in a table of all of them.
+_FEW = 1_000_000
+
 
 def places(steps: Steps, most: int = 8) -> Any:
     """Count what comes after each of the first places of a case.
@@ -60,7 +63,7 @@ def places(steps: Steps, most: int = 8) -> Any:
     if (int(place.max(initial=0)) + 1) * pairs >= 2**63:
         found, pair = np.unique(pair, return_inverse=True)
         pairs = len(found)
-    keys, cases = np.unique(place * max(pairs, 1) + pair, return_counts=True)
+    keys, cases = _counted(place * max(pairs, 1) + pair)
     place, pair = np.divmod(keys, max(pairs, 1))
     source, target = np.divmod(pair if found is None else found[pair], types + 1)
     order = np.lexsort((target, source, -cases, place))
@@ -74,6 +77,17 @@ def places(steps: Steps, most: int = 8) -> Any:
             "cases": cases[order],
         }
     )
+
+
+def _counted(keys: Ints) -> tuple[Ints, Ints]:
+    """Return the different numbers of `keys`, in order, and how often each comes."""
+    if int(keys.max(initial=0)) < _FEW:
+        counts = np.bincount(keys)
+        found = np.flatnonzero(counts)
+        return found, counts[found]
+    keys.sort()
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    return keys[starts], np.diff(starts, append=len(keys))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from esnb.flow.steps import Ints
 from esnb.query import gate
 from esnb.query.select import Filters
 from esnb.query.table import events_sql
+from esnb.schema import NO_EVENTS
 from esnb.show import visible
 from esnb.sqltext import literal, quote
 from esnb.timeline.moment import instant_sql
@@ -26,7 +27,6 @@ Clock = Literal["occurred", "recorded"]
 _BATCH = 1_000_000
 _SHOWN = 60
 _CHOSEN = "_esnb_chosen"
-_STREAM = "e.stream"
 
 
 class SourceLog(Protocol):
@@ -120,6 +120,8 @@ class LogSelection:
         If a time is unreadable, or has no zone where the log declares none.
     """
 
+    _also: tuple[str, ...] = ("position",)
+
     def __init__(
         self,
         log: SourceLog,
@@ -192,13 +194,17 @@ class LogSelection:
         segments = self._filters.prune(self.snapshot.segments)
         tail = self._filters.tail(self.snapshot)
         self.snapshot.touch(segments)
-        if self._case() == _STREAM and self._where is None and self._chosen is None:
+        if self._plain and self._where is None and self._chosen is None:
             plain = Plain.of(self._filters, self.clock)
             if plain is not None:
                 yield from plain.batches(segments, tail)
                 return
-        cursor = self._session.fresh()
-        events = events_sql(cursor, segments, tail)
+        if self._where is not None:
+            # It may ask the table events, too.
+            cursor, events = self.events_cursor(), "FROM events"
+        else:
+            cursor = self.cursor()
+            events = events_sql(cursor, segments, tail)
         if self._chosen is not None:
             cursor.register(_CHOSEN, self._chosen)
         relation = cursor.sql(self._select(events))
@@ -213,7 +219,7 @@ class LogSelection:
             conditions.append(f"e.stream IN (SELECT c.stream FROM {_CHOSEN} AS c)")  # noqa: S608
         sql = (
             f'SELECT {self._case()} AS "case", e.event_type, epoch_us(e.{self.clock}_on) AS at,'  # noqa: S608
-            f" e.position FROM ({events}) AS e"
+            f" {', '.join(f'e.{name}' for name in self._also)} FROM ({events}) AS e"
         )
         if conditions:
             sql += " WHERE " + " AND ".join(conditions)
@@ -224,10 +230,15 @@ class LogSelection:
             )
         return sql
 
+    @property
+    def _plain(self) -> bool:
+        """Whether a case is a stream, and nothing else is asked of an event."""
+        return self.by is None
+
     def _case(self) -> str:
         """Return SQL of the case, or the cases, of an event ``e``."""
         if self.by is None:
-            return _STREAM
+            return "e.stream"
         tags = f"lambda t: starts_with(t, {literal(self.by)})"
         return f"unnest(list_filter(list_distinct(e.tags), {tags}))"
 
@@ -251,7 +262,8 @@ class LogSelection:
     def _condition(self, text: str) -> str:
         if not isinstance(text, str):
             raise FlowError(f"where={shown(text)}: say an SQL condition on the columns of an event")
-        cursor = self.events_cursor()
+        cursor = self.cursor()
+        cursor.execute(f"CREATE TEMP VIEW events AS {events_sql(cursor, (), NO_EVENTS)}")
         # Alone as well as in brackets, so that it cannot close these.
         for one in (f"({text}\n)", f"{text}\n"):
             gate.check(cursor, f"SELECT {one} FROM events")  # noqa: S608 (looked at, not run)

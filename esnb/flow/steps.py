@@ -6,7 +6,7 @@ arrays here or from the tables that `Steps.register` puts on a cursor.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +29,7 @@ TypeIds = npt.NDArray[np.int32]
 
 _INSTANT = pa.timestamp("us", "UTC")
 _DAY = 86_400_000_000
+_NEEDED = {"event_type": "type", "case": "case", "at": "time"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +187,7 @@ def ordered(
     Parameters
     ----------
     batches
-        Record batches: ``case`` (text), ``event_type`` (text or a dictionary of texts), ``at``
+        Record batches: ``case`` and ``event_type`` (texts, or dictionaries of texts), ``at``
         (int64, microseconds since 1970-01-01 UTC) and ``position`` (int64), in any order.
         Where the events of a case follow one another, as on disk, little has to be sorted.
     by_time
@@ -216,15 +217,21 @@ class _Gathered:
         self._type_ids: deque[TypeIds] = deque()
         self._at: deque[Ints] = deque()
         self._positions: deque[Ints] = deque()
+        self._missing: Counter[str] = Counter()
 
     def add(self, batch: Any) -> None:
         if not batch.num_rows:
             return
-        for name, what in (("event_type", "type"), ("case", "case"), ("at", "time")):
-            _refuse_nulls(batch.column(name), what)
+        missing = {name: batch.column(name).null_count for name in _NEEDED}
+        self._missing.update(missing)
+        if any(missing.values()):
+            return
         case = batch.column("case")
         starts = np.flatnonzero(_changes(case))
-        self._cases.append(case.take(pa.array(starts)).cast(pa.large_string()))
+        begun = case.take(pa.array(starts))
+        if pa.types.is_dictionary(begun.type):
+            begun = begun.dictionary_decode()
+        self._cases.append(begun.cast(pa.large_string()))
         self._lengths.append(np.diff(starts, append=batch.num_rows))
         self._type_ids.append(self._coded(batch.column("event_type")))
         self._at.append(batch.column("at").to_numpy())
@@ -239,6 +246,12 @@ class _Gathered:
         return type_ids
 
     def steps(self, by_time: bool) -> Steps:
+        for name, what in _NEEDED.items():
+            if self._missing[name]:
+                raise FlowError(
+                    f"{self._missing[name]:,} events have no {what}, so that they have no place in a"
+                    f" flow. Leave them out, or give them one (coalesce({name}, …))"
+                )
         if not self._at:
             none = np.zeros(0, np.int64)
             empty = pa.array([], pa.large_string())
@@ -274,6 +287,8 @@ class _Gathered:
 
 def _changes(case: Any) -> Bools:
     """Return where a case begins that is not the one before."""
+    if pa.types.is_dictionary(case.type):
+        case = case.indices
     changes = np.ones(len(case), np.bool_)
     changes[1:] = pc.not_equal(case[1:], case[:-1]).to_numpy(zero_copy_only=False)
     return changes
@@ -328,12 +343,3 @@ def _firsts(lengths: Ints) -> Ints:
     firsts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=firsts[1:])
     return firsts
-
-
-def _refuse_nulls(column: Any, what: str) -> None:
-    missing = column.null_count
-    if missing:
-        raise FlowError(
-            f"{missing:,} events have no {what}, so that they have no place in a flow. Leave them "
-            "out (where='… is not null') or give them one (coalesce(…, 'unknown'))"
-        )

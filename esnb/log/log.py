@@ -421,19 +421,17 @@ class Log:
         return [recorded(row) for row in rows] if len(rows) == head.revision - after else None
 
     def glance(self, ids: Sequence[str], streams: Sequence[str]) -> Glance:
-        """Look which of some event ids are known, and where some streams stand, all at once."""
+        """Look which of some event ids are known, and where some streams stand, all at once.
+
+        Up to 30,000 names in all.
+        """
         with self._reader_at_work() as tail:
             manifest = self._snapshots.newest_manifest()
-            tail.begin_reading()
-            try:
-                noted = tail.state().next_position >= manifest.watermark
-                heads = tail.heads_of(streams) if noted else None
-                known = tail.known(ids)
-            finally:
-                tail.rollback()
+            state, heads, known = tail.glance(ids, streams)
+            noted = state.next_position >= manifest.watermark
             # Looked at in this order, no seal can take an event away between the two.
             segments = self._snapshots.newest_manifest().segments
-        return Glance(heads, known | self._ids.maybe(ids, segments))
+        return Glance(heads if noted else None, known | self._ids.maybe(ids, segments))
 
     def streams_near(self, stream: str) -> list[str]:
         """Return streams called much like `stream`, the likest first, to mend a mistyped name."""

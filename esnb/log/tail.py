@@ -49,8 +49,6 @@ _INSERT = "insert into events values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _PUT_HEAD = "insert or replace into heads values (?,?,?,?)"
 _PUT_STATE = "update state set next_position=?, last_recorded_on=?, manifest=?, checksum=?"
 _BUSY_SECONDS = 60
-# SQLite takes 32,766 values in a statement; the shorter the list the more often it is prepared.
-_AT_ONCE = 500
 
 _OPENING = threading.RLock()
 _CONNECTIONS: Counter[str] = Counter()  # of this process, by real path
@@ -256,29 +254,34 @@ class Tail:
         )
         return Head(*self._intact(found[0])[1:]) if found else None
 
-    def heads_of(self, streams: Sequence[str]) -> dict[str, Head]:
-        """Return the heads of those of some streams that have events."""
-        found: dict[str, Head] = {}
-        for start in range(0, len(streams), _AT_ONCE):
-            part = streams[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(part))
-            for row in self._read(
-                f"select stream, revision, position, checksum from heads where stream in ({marks})",  # noqa: S608 (marks only)
-                part,
-            ):
-                stream, revision, position = self._intact(row)
-                found[stream] = Head(revision, position)
-        return found
+    def glance(
+        self, ids: Sequence[str], streams: Sequence[str]
+    ) -> tuple[State, dict[str, Head], set[str]]:
+        """Return the state, the heads of streams, and which ids are here, as of one moment.
 
-    def known(self, ids: Sequence[str]) -> set[str]:
-        """Return those of some event ids that the tail has."""
-        found: set[str] = set()
-        for start in range(0, len(ids), _AT_ONCE):
-            part = ids[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(part))
-            question = f"select event_id from events where event_id in ({marks})"  # noqa: S608
-            found.update(row[0] for row in self._read(question, part))
-        return found
+        SQLite takes 32,766 names in all.
+        """
+        # One statement is one transaction, and a third of the cost of three in one.
+        question = (
+            "select 0, next_position, last_recorded_on, manifest, checksum from state union all"
+            " select 1, stream, revision, position, checksum from heads"
+            f" where stream in ({','.join('?' * len(streams))}) union all"
+            " select 2, event_id, null, null, null from events"
+            f" where event_id in ({','.join('?' * len(ids))})"  # noqa: S608 (marks)
+        )
+        state, heads, known = None, {}, set()
+        for kind, *row in self._read(question, (*streams, *ids)):
+            if kind == 2:
+                known.add(row[0])
+                continue
+            first, second, third = self._intact(tuple(row))
+            if kind == 1:
+                heads[first] = Head(second, third)
+            else:
+                state = State(first, second, third)
+        if state is None:
+            raise DamagedLogError(self.path, "its state is gone")
+        return state, heads, known
 
     def heads(self) -> Iterator[tuple[str, int, int]]:
         """Yield stream, revision and position of every head."""

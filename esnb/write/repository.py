@@ -226,11 +226,13 @@ class Repository(Generic[A]):
         return replayed(self.kind(stream), self._log.read_stream(stream), at)
 
     def _continued(self, kept: Kept, stream: str, at: int | None) -> Loaded[A] | None:
-        events = self._log.read_stream(stream, after=kept.revision - 1)
-        first = next(events, None)
-        # A restored or altered log may have another event there.
-        if first is None or (first.revision, first.event_id) != (kept.revision, kept.event_id):
+        seen = self._log.glance([kept.event_id], [stream])
+        # A restored or altered log may not have that event.
+        if kept.event_id not in seen.known:
             return None
+        head = (seen.heads or {}).get(stream)
+        position = head.position if head is not None and head.revision == kept.revision else -1
+        events = self._log.read_stream(stream, after=kept.revision)
         aggregate = self.kind(stream)
         assert self._states is not None  # noqa: S101 (said to the checker of types)
         try:
@@ -238,9 +240,7 @@ class Repository(Generic[A]):
         except ValueError:
             return None
         aggregate.restore(fields, revision=kept.revision, ended=ended)
-        return replayed(aggregate, events, at) or Loaded(
-            aggregate, kept.event_id, first.position, 0
-        )
+        return replayed(aggregate, events, at) or Loaded(aggregate, kept.event_id, position, 0)
 
     def keep(self, loaded: Loaded[A]) -> bool:
         """Keep a state, which is a fold of what was recorded, as a snapshot if that can be."""
@@ -285,7 +285,10 @@ class Repository(Generic[A]):
 
 @dataclass(frozen=True)
 class Loaded(Generic[A]):
-    """An aggregate, its newest event, and how many events were replayed for it."""
+    """An aggregate, its newest event, and how many events were replayed for it.
+
+    The position is -1 where it is not known.
+    """
 
     aggregate: A
     event_id: str

@@ -28,7 +28,10 @@ def said_of(field: FieldPlan, layout: Layout) -> str:
     kind = field.kind.sql
 
     def value(choice: Choice, event_type: str) -> str:
-        sql = f"CAST({render(choice.given, layout, event_type)} AS {kind})"
+        sql = render(choice.given, layout, event_type)
+        if field.fold == "sum" and field.kind.name == "decimal":
+            return sql  # narrower types are added faster, and the sum gets its type at the end
+        sql = f"CAST({sql} AS {kind})"
         if field.fold == "running" and field.kind.name == "decimal":
             # As a whole number of its last digit.
             return f"CAST({sql} * {10**field.kind.scale} AS BIGINT)"

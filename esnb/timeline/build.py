@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from esnb.duck import interruptible
 from esnb.errors import TimelineError
 from esnb.progress import bar
 from esnb.timeline import cube
+from esnb.timeline.columns import Columns, folded
 from esnb.timeline.fold import CARRIED, Fold
-from esnb.timeline.parts import read_sql, restored, stored, write_part
+from esnb.timeline.parts import read_sql, restored, stored, write_batches, write_part
 from esnb.timeline.pipeline import every_sql, sided, system_rows
 from esnb.timeline.state import Part, State
 from esnb.timeline.table import OWN, Table
@@ -207,14 +209,58 @@ class _Work:
             self._carry(self.before)
         rows = f"({system_rows(fold, where, carry)})"
         source = sided(self.cursor, fold, rows, carry=carry is not None)
-        every = every_sql(fold, source, carry=carry is not None)
-        self.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {_STATES} AS {every}")
-        for number, name in enumerate(self._cubes):
-            since = self.before.state.next_position if self.before else 0
-            cube.note_changes(self.cursor, fold, name, number, _STATES, since)
-        self._write()
+        columns = folded(self.cursor, fold, source, carry=carry is not None)
+        if columns is None:
+            every = every_sql(fold, source, carry=carry is not None)
+            self.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {_STATES} AS {every}")
+            self._write()
+        else:
+            self._write_columns(columns)
+        self._note_changes(columns)
         for name in (_STATES, _NEW, _CARRY):
             self.cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
+
+    def _note_changes(self, columns: Columns | None) -> None:
+        """Note what the new states change of the cubes."""
+        if not self._cubes:
+            return
+        if columns is not None:
+            self.cursor.register(_STATES, columns.table())
+        since = self.before.state.next_position if self.before else 0
+        for number, name in enumerate(self._cubes):
+            cube.note_changes(self.cursor, self.fold, name, number, _STATES, since)
+        if columns is not None:
+            self.cursor.unregister(_STATES)
+
+    def _write_columns(self, columns: Columns) -> None:
+        """Write what `_write` does, from columns in memory."""
+        states = [f"f{number}" for number in range(len(self.fold.fields))]
+        rows = columns.closed(_LENGTHS)
+        names = [*OWN, *states]
+        batches = (batch for some in rows for batch in columns.batches(names, some))
+        self.closed.append(
+            write_batches(
+                columns.schema(names),
+                batches,
+                self.folder,
+                "closed",
+                fold=self.fold,
+                level=self._level,
+            )
+        )
+        memory = [name for name, _ in self.fold.memory]
+        names = [*CARRIED, "system_from", "ended", *states, *memory]
+        part = write_batches(
+            columns.schema(names).append(pa.field("slot", pa.int64())),
+            columns.batches(names, columns.standing(), slot=self.slots),
+            self.folder,
+            "open",
+            fold=self.fold,
+            level=self._level,
+            packed=False,
+        )
+        self.open.append(part)
+        self.slots += part.rows
 
     def _carry(self, before: Table) -> None:
         own = ", ".join(f"t.{name}" for name in (*CARRIED, "system_from", "ended", "slot"))

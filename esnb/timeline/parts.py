@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
@@ -20,9 +20,9 @@ from esnb.query.names import literal
 from esnb.timeline.fold import Fold
 from esnb.timeline.state import Part
 
-__all__ = ["read_sql", "restored", "stored", "write_part"]
+__all__ = ["GROUP_ROWS", "read_sql", "restored", "stored", "write_batches", "write_part"]
 
-_GROUP_ROWS = 40_960
+GROUP_ROWS = 40_960
 # Columns whose values repeat so rarely that looking for repetition is lost time.
 _DISTINCT = {
     "stream", "position", "event_id", "occurred_on", "recorded_on", "system_from", "system_to",
@@ -71,9 +71,26 @@ def write_part(
     on it.  Files that are not `packed` are twice as large and read in two thirds of the time.
     """
     first, *others = [sql] if isinstance(sql, str) else sql
-    reader = cursor.execute(first).to_arrow_reader(_GROUP_ROWS)
-    names = reader.schema.names
-    of_streams = "stream" in names
+    reader = cursor.execute(first).to_arrow_reader(GROUP_ROWS)
+    batches = chain(reader, *(_batches(cursor, other) for other in others))
+    return write_batches(
+        reader.schema, batches, folder, kind, fold=fold, level=level, packed=packed
+    )
+
+
+def write_batches(
+    schema: Any,
+    batches: Iterable[Any],
+    folder: Path,
+    kind: str,
+    *,
+    fold: Fold | None = None,
+    level: int = 0,
+    packed: bool = True,
+) -> Part:
+    """Write Arrow record batches as one file of a store (see `write_part`), each a row group."""
+    leaves = _leaves(schema)
+    of_streams = "stream" in schema.names
     fields = enumerate(fold.fields if fold is not None else ())
     texts = {f"f{i}" for i, field in fields if field.type.upper() == "JSON"}
     spans: dict[str, list[Any]] = {"stream": [], "system_from": []}
@@ -85,19 +102,19 @@ def write_part(
             pa.OSFile(str(unfinished), "wb") as file,
             pq.ParquetWriter(
                 file,
-                _as_json(pa.RecordBatch.from_pylist([], reader.schema), texts).schema,
+                _as_json(pa.RecordBatch.from_pylist([], schema), texts).schema,
                 compression={
                     name: ("zstd" if name == "event_id" else "snappy") if packed else "none"
-                    for name in _leaves(reader)
+                    for name in leaves
                 },
-                use_dictionary=[name for name in _leaves(reader) if name not in _DISTINCT],
+                use_dictionary=[name for name in leaves if name not in _DISTINCT],
                 bloom_filter_options=(
-                    {"stream": {"ndv": _GROUP_ROWS, "fpp": 0.01}} if of_streams else None
+                    {"stream": {"ndv": GROUP_ROWS, "fpp": 0.01}} if of_streams else None
                 ),
                 store_schema=False,
             ) as writer,
         ):
-            for plain in chain(reader, *(_batches(cursor, other) for other in others)):
+            for plain in batches:
                 batch = _as_json(plain, texts)
                 rows += batch.num_rows
                 for name, found in spans.items() if batch.num_rows and of_streams else ():
@@ -105,7 +122,7 @@ def write_part(
                     if name == "system_from":
                         values = values.cast(pa.int64())
                     found += pc.min_max(values).as_py().values()
-                writer.write_table(pa.Table.from_batches([batch]), row_group_size=_GROUP_ROWS)
+                writer.write_table(pa.Table.from_batches([batch]), row_group_size=GROUP_ROWS)
         sha256 = files.digest(unfinished)
         name = f"{kind}-{sha256[:24]}.parquet"
         size = unfinished.stat().st_size
@@ -131,7 +148,7 @@ def _plain(kind: Any) -> bool:
 
 def _batches(cursor: duckdb.DuckDBPyConnection, sql: str) -> Iterator[Any]:
     """Run a SELECT when its first row is wanted."""
-    yield from cursor.execute(sql).to_arrow_reader(_GROUP_ROWS)
+    yield from cursor.execute(sql).to_arrow_reader(GROUP_ROWS)
 
 
 def _as_json(batch: Any, names: Collection[str]) -> Any:
@@ -143,7 +160,7 @@ def _as_json(batch: Any, names: Collection[str]) -> Any:
     return batch
 
 
-def _leaves(reader: Any) -> list[str]:
+def _leaves(schema: Any) -> list[str]:
     """Return the names by which Parquet knows the columns, those of lists and structs too."""
     result = []
 
@@ -159,6 +176,6 @@ def _leaves(reader: Any) -> list[str]:
         else:
             result.append(path)
 
-    for field in reader.schema:
+    for field in schema:
         walk(field.name, field.type)
     return result

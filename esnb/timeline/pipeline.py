@@ -15,7 +15,7 @@ On the system clock rows are folded by position (`system_rows`); on the valid cl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import tee
 from typing import Any
 
@@ -25,12 +25,14 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from esnb.query.names import quote
 from esnb.timeline.fold import BOXED_NULL, CARRIED, Field, Fold, Side, column
+from esnb.timeline.parts import stored
 
 __all__ = [
     "every_sql",
     "last_sql",
     "newest_sql",
     "register",
+    "said_sql",
     "sided",
     "system_rows",
     "valid_rows",
@@ -151,12 +153,7 @@ def every_sql(fold: Fold, source: str, *, carry: bool = False) -> str:
     """
     carried = ", ".join(f"e.{name}" for name in CARRIED)
     memory = "".join(f", e.{name}" for name, _ in fold.memory)
-    life = (
-        ", count(*) FILTER (e.ended) OVER (PARTITION BY e.stream ORDER BY e.turn"
-        " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS life"
-        if fold.lives
-        else ""
-    )
+    life, lives = _lives(fold)
     said = "".join(
         f",\n        {_said(fold, i, carry=carry)} AS said_{i}" for i in range(len(fold.fields))
     )
@@ -164,12 +161,6 @@ def every_sql(fold: Fold, source: str, *, carry: bool = False) -> str:
     states = "".join(
         f",\n    {_state(fold, field, f's.said_{i}', window)} AS f{i}"
         for i, field in enumerate(fold.fields)
-    )
-    lives = (
-        ",\n    this_life AS (PARTITION BY s.stream, s.life ORDER BY s.turn\n"
-        "        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
-        if fold.lives
-        else ""
     )
     return f"""
 WITH said AS (
@@ -187,6 +178,53 @@ WINDOW so_far AS (PARTITION BY s.stream ORDER BY s.turn
         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW),
     and_next AS (PARTITION BY s.stream ORDER BY s.turn
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING){lives}
+""".strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
+
+
+def said_sql(fold: Fold, source: str, windowed: Container[int], *, carry: bool = False) -> str:
+    """Return the SELECT of what each row says, in the order of the fold.
+
+    Parameters
+    ----------
+    source, carry
+        As in `every_sql`.
+    windowed
+        Numbers of the fields whose states SQL makes.
+
+    Returns
+    -------
+    str
+        `CARRIED`, ``ended``, ``known``, the memory of the sides, and for each field either its
+        state ``f0``, or ``said_0``, with ``told_0`` where NULL may be said; values as they
+        stand in files.
+    """
+    own = ", ".join(f"e.{name}" for name in (*CARRIED, "ended", "known", "turn"))
+    memory = "".join(f", {stored(kind, f'e.{name}')} AS {name}" for name, kind in fold.memory)
+    said, shown = [], []
+    for i, field in enumerate(fold.fields):
+        said.append(f",\n        {_said(fold, i, carry=carry)} AS said_{i}")
+        if i in windowed:
+            state = _state(fold, field, f"s.said_{i}", "this_life" if fold.lives else "so_far")
+            shown.append(f",\n    {stored(field.type, state)} AS f{i}")
+        elif field.boxed:
+            value = stored(field.type, f"struct_extract(s.said_{i}, 'v')")
+            shown.append(f",\n    {value} AS said_{i}, s.said_{i} IS NOT NULL AS told_{i}")
+        else:
+            value = f"s.said_{i}" if field.kind == "sum" else stored(field.type, f"s.said_{i}")
+            shown.append(f",\n    {value} AS said_{i}")
+    life, lives = _lives(fold) if windowed else ("", "")
+    names = ", ".join(f"s.{name}" for name in (*CARRIED, "ended", "known"))
+    kept = "".join(f", s.{name}" for name, _ in fold.memory)
+    return f"""
+WITH said AS (
+    SELECT {own}{life}{memory}{"".join(said)}
+    FROM {source} AS e
+)
+SELECT {names}{kept}{"".join(shown)}
+FROM said AS s
+WINDOW so_far AS (PARTITION BY s.stream ORDER BY s.turn
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW){lives}
+ORDER BY s.stream, s.turn
 """.strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
 
 
@@ -354,6 +392,18 @@ def _run(side: Side, batches: Iterable[Any]) -> Any:
     if made:
         return pa.Table.from_batches(made)
     return pa.table({name: pa.array([], pa.string()) for name, _ in side.adds})
+
+
+def _lives(fold: Fold) -> tuple[str, str]:
+    """Return SQL that numbers the lives of a stream, and the window over one of them."""
+    if not fold.lives:
+        return "", ""
+    return (
+        ", count(*) FILTER (e.ended) OVER (PARTITION BY e.stream ORDER BY e.turn"
+        " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS life",
+        ",\n    this_life AS (PARTITION BY s.stream, s.life ORDER BY s.turn\n"
+        "        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)",
+    )
 
 
 def _said(fold: Fold, i: int, *, carry: bool) -> str:

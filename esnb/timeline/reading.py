@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -21,10 +21,18 @@ from esnb.aggregate.kinds import Kind
 from esnb.aggregate.layout import Column, Layout, paths_of
 from esnb.aggregate.render import constant
 from esnb.aggregate.root import Aggregate, Description
+from esnb.aggregate.upcasting import Taken, traced_upcasters
 from esnb.sqltext import literal
 from esnb.timeline.fold import CARRIED
 from esnb.timeline.odd import columns_of, function_name
-from esnb.timeline.usual import shape_of, usual_pattern
+from esnb.timeline.usual import (
+    old_pattern,
+    old_shape,
+    old_value,
+    shape_of,
+    usual_pattern,
+    value_of,
+)
 
 __all__ = ["rows_sql"]
 
@@ -88,8 +96,9 @@ class _Shapes:
 class _Reading:
     """SQL that reads the payloads of some event classes."""
 
-    def __init__(self, description: Description) -> None:
+    def __init__(self, description: Description, wanted: Callable[[str], bool]) -> None:
         self.description = description
+        self._wanted = wanted
         self.layout: Layout = description.layout
         self.usual_shapes = _Shapes("u", "e.usual")
         self.shapes = _Shapes("j", "NOT e.usual")
@@ -105,21 +114,66 @@ class _Reading:
         """
         branches = []
         self.usual: dict[str, dict[str, list[str]]] = {}
+        # The columns for which each place in a shape is read, and the place of a value that is
+        # the same in all versions.
+        self._readers: dict[str, set[str]] = {}
+        self._places: dict[str, str] = {}
         for event, event_types in self.types.items():
             pattern = usual_pattern(event)
             if not _is_plain(event) or (pattern is None and event.model_fields):
                 continue
-            condition = f"e.schema_version = {event.version}"
-            if pattern is not None:
-                condition += f" AND regexp_full_match(e.data, {literal(pattern)})"
-            branches.append(_branch(event_types, condition))
+            whole = {} if pattern is None else {event.version: pattern}
+            reads: dict[str, dict[int, str]] = {}
             for path, kind in paths_of(event):
-                read = value = self.usual_shapes.place(path, shape_of(kind), event_types)
-                if kind.name in ("instant", "date"):
-                    value = f"CAST({read} AS {kind.sql})"
                 column = self.layout.of(event)[path].name
+                if not self._wanted(column):
+                    continue
+                read = self._usually(path, shape_of(kind), event_types, column)
+                reads[column] = {event.version: value_of(read, kind)}
+                self._places[reads[column][event.version]] = read
+            for version, old, values in self._old(event):
+                whole[version] = old
+                self._read_old(event, version, values, reads)
+            by_version = {
+                version: f"regexp_full_match(e.data, {literal(text)})"
+                for version, text in whole.items()
+            }
+            condition = _versions(by_version or {event.version: "true"}, "false")
+            branches.append(_branch(event_types, condition))
+            for column, ways in reads.items():
+                value = _versions(ways, "NULL") if len(ways) > 1 else ways[event.version]
                 self.usual.setdefault(column, {}).setdefault(value, []).extend(event_types)
         return _case(branches)
+
+    def _old(self, event: type[Event]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+        """Yield the old versions that SQL can read: pattern, and what becomes of the payload."""
+        for version, values in traced_upcasters(event).items():
+            pattern = old_pattern(event, values)
+            if pattern is not None:
+                yield version, pattern, values
+
+    def _read_old(
+        self,
+        event: type[Event],
+        version: int,
+        values: Mapping[str, Any],
+        reads: Mapping[str, dict[int, str]],
+    ) -> None:
+        for path, kind in paths_of(event):
+            column, taken = self.layout.of(event)[path].name, values[path[0]]
+            if not self._wanted(column):
+                continue
+            if type(taken) is not Taken:
+                reads[column][version] = constant(taken)
+                continue
+            shape = old_shape(kind, taken)
+            read = self._usually((taken.key,), shape, self.types[event], column)
+            reads[column][version] = old_value(read, kind, taken)
+
+    def _usually(self, path: Path, shape: str, event_types: list[str], column: str) -> str:
+        read = self.usual_shapes.place(path, shape, event_types)
+        self._readers.setdefault(read, set()).add(column)
+        return read
 
     def plainly(self) -> str:
         """Return SQL that says of a handled event that is not usual whether SQL may read it."""
@@ -155,7 +209,7 @@ class _Reading:
 
     def _alone(self, value: str) -> bool:
         """Tell whether a value that is read from usual payloads belongs to one column."""
-        return sum(value in ways for ways in self.usual.values()) == 1
+        return len(self._readers.get(self._places.get(value, ""), ())) == 1
 
     def plain(self, event: type[Event]) -> tuple[str, dict[str, str]] | None:
         """Return when SQL may read a payload of `event`, and SQL of each column."""
@@ -241,6 +295,12 @@ def _branch(event_types: Iterable[str], sql: str) -> str:
     return f"\n                WHEN e.handled IN ({_listed(event_types)}) THEN {sql}"
 
 
+def _versions(ways: Mapping[int, str], otherwise: str) -> str:
+    """Return the CASE that goes by the version of the schema."""
+    branches = "".join(f" WHEN {version} THEN {sql}" for version, sql in ways.items())
+    return f"CASE e.schema_version{branches} ELSE {otherwise} END"
+
+
 def _case(branches: list[str]) -> str:
     """Return the CASE that is true of what is not handled, and false of what no branch is for."""
     if not branches:
@@ -277,7 +337,8 @@ def rows_sql(
         Values that no column holds are left out: nothing but Python reads them.
     """
     description = owner.description
-    reading = _Reading(description)
+    words = None if read is None else set(re.findall(r"\be\.(\w+)", read))
+    reading = _Reading(description, lambda name: words is None or name in words)
     usual = reading.usually()
     plain = reading.plainly()
     done = "false"
@@ -314,8 +375,7 @@ def rows_sql(
     values = "".join(f",\n        {reading.value(c)} AS {c.name}" for c in columns)
     others = ("plain", "correlation_id", "causation_id", "schema_version", "data")
     names = [*others, *(column.name for column in columns)]
-    if read is not None:
-        words = set(re.findall(r"\be\.(\w+)", read))
+    if words is not None:
         names = [name for name in names if name in words]
     kept = "".join(f", e.{name}" for name in names)
     more = "".join(f", {sql} AS {name}" for name, sql in extra.items())

@@ -8,15 +8,17 @@ key by key.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from itertools import permutations
 from typing import Any
 
 from esnb.aggregate.event import Event
 from esnb.aggregate.kinds import Kind
 from esnb.aggregate.layout import paths_of
+from esnb.aggregate.upcasting import Taken
 
-__all__ = ["key_of", "shape_of", "usual_pattern"]
+__all__ = ["old_pattern", "old_shape", "old_value", "shape_of", "usual_pattern", "value_of"]
 
 _TEXT = r'"[^"\\\x00-\x1f]*"'
 _DAY = (
@@ -38,6 +40,9 @@ _PATTERNS = {
 }
 # Longer patterns cost more memory than looking into the payloads costs time.
 _MANY_FIELDS = 24
+# Of so many fields all orders are looked for.
+_FEW_FIELDS = 3
+_SCALE = 6
 
 
 def usual_pattern(event: type[Event]) -> str | None:
@@ -52,18 +57,96 @@ def usual_pattern(event: type[Event]) -> str | None:
         return None
     members: dict[str, str] = {}
     for name in fields:
-        key, value = key_of(event, name), _value(kinds[name,])
+        key, value = _key_of(event, name), _value(kinds[name,])
         # DuckDB does not tell `Amount` from `amount` in one shape.
         if key is None or value is None or key.lower() in map(str.lower, members):
             return None
         members[key] = f'"{key}": ?{value}'
     if not members:
         return None
-    orders = dict.fromkeys((tuple(members), tuple(sorted(members))))
-    return "|".join(r"\{" + ", ?".join(members[key] for key in order) + r"\}" for order in orders)
+    return _whole(members, [tuple(members), tuple(sorted(members))])
 
 
-def key_of(event: type[Event], name: str) -> str | None:
+def old_pattern(event: type[Event], values: Mapping[str, Any]) -> str | None:
+    """Return the pattern of a whole usual payload of an old version, None if there is none.
+
+    Parameters
+    ----------
+    values
+        What the upcasters make of it (see `traced_upcasters`).
+    """
+    kinds = dict(paths_of(event))
+    members: dict[str, str] = {}
+    for name, taken in values.items():
+        if _key_of(event, name) is None or (name,) not in kinds:
+            return None
+        kind = kinds[name,]
+        if type(taken) is not Taken:
+            if not _fits(taken, kind):
+                return None
+            continue
+        value = _value(kind) if taken.point is None else _whole_number(kind, taken.point)
+        member = f'"{taken.key}": ?{value}'
+        known = members.get(taken.key, member)
+        if (
+            value is None
+            or re.fullmatch("[A-Za-z0-9_]+", taken.key) is None
+            or known != member
+            or taken.key.lower() in (key.lower() for key in members if key != taken.key)
+        ):
+            return None
+        members[taken.key] = member
+    if not members:
+        return None
+    few = len(members) <= _FEW_FIELDS
+    # Nobody tells in which order the keys of an old version stand.
+    return _whole(members, permutations(members) if few else [tuple(members), sorted(members)])
+
+
+def old_shape(kind: Kind, taken: Taken) -> str:
+    """Return the type as which DuckDB reads what is taken from an old payload for a field."""
+    return shape_of(kind) if taken.point is None else "BIGINT"
+
+
+def old_value(read: str, kind: Kind, taken: Taken) -> str:
+    """Return SQL of what is taken from an old payload, `read` as `old_shape` says."""
+    if taken.point is None:
+        return value_of(read, kind)
+    if taken.point < 0:
+        return f"CAST({read} * {10**-taken.point} AS DECIMAL(18, {kind.scale}))"
+    moved = (
+        f"CAST({read} AS DECIMAL(12, 0)) * CAST('1e-{taken.point}' AS DECIMAL(6, {taken.point}))"
+    )
+    return f"CAST({moved} AS DECIMAL(18, {kind.scale}))"
+
+
+def _whole(members: Mapping[str, str], orders: Iterable[Iterable[str]]) -> str:
+    """Return the pattern of an object with these members in one of some orders."""
+    texts = (", ?".join(members[key] for key in order) for order in orders)
+    return "|".join(r"\{" + text + r"\}" for text in dict.fromkeys(texts))
+
+
+def _whole_number(kind: Kind, point: int) -> str | None:
+    """Return the pattern of a whole number that fits a column when its point is moved."""
+    if kind.name != "decimal" or kind.scale != _SCALE:
+        return None
+    digits = 12 + min(point, 0)
+    return rf'(?:"-?[0-9]{{1,{digits}}}"|-?[1-9][0-9]{{0,{digits - 1}}}|0)'
+
+
+def _fits(value: Any, kind: Kind) -> bool:
+    """Tell whether a constant is one that pydantic lets through as it is."""
+    if value is None:
+        return kind.nullable
+    if kind.domain is not None and not any(
+        type(value) is type(one) and value == one for one in kind.domain
+    ):
+        return False
+    names = {str: "text", bool: "bool", int: "int"}
+    return names.get(type(value)) == kind.name and (kind.name != "int" or -(2**63) <= value < 2**63)
+
+
+def _key_of(event: type[Event], name: str) -> str | None:
     """Return the key of a field, if it is one that stands for itself in a pattern."""
     field = event.model_fields[name]
     key = field.validation_alias or field.alias or name
@@ -81,9 +164,14 @@ def shape_of(kind: Kind) -> str:
     return "VARCHAR" if kind.name in ("instant", "date") else kind.sql
 
 
+def value_of(read: str, kind: Kind) -> str:
+    """Return SQL of a value that was read as `shape_of` says."""
+    return f"CAST({read} AS {kind.sql})" if kind.name in ("instant", "date") else read
+
+
 def _value(kind: Kind) -> str | None:
     pattern = _PATTERNS.get(kind.name)
-    if kind.name == "decimal" and kind.scale != 6:
+    if kind.name == "decimal" and kind.scale != _SCALE:
         return None
     if kind.domain is not None:
         pattern = _one_of(kind.domain)

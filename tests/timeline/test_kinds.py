@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from esnb import jsontext
 from esnb.errors import TimelineError
-from esnb.timeline import Timeline, build, macros, pipeline
+from esnb.timeline import Timeline, build, columns, macros, pipeline
 from esnb.timeline.fold import CARRIED, Field, Fold
 from tests.timeline.reference import Event
 from tests.timeline.standin import INSTANTS, START, MemoryLog
@@ -218,6 +218,35 @@ def test_every_kind_is_the_slow_fold_however_the_log_grew(
                     assert row[name] == (None if state is None else state[name]), name
     again = Timeline(MemoryLog(log.written, zone="UTC"), Account(ends, sides))
     assert dicts(again.history()) == dicts(line.history())
+
+
+@some
+@given(st.lists(EVENTS, min_size=1, max_size=3), st.booleans(), st.booleans())
+def test_sql_makes_the_states_that_arrays_make(
+    small: None, parts: list[Any], ends: bool, sides: bool
+) -> None:
+    """Rows that take too much memory are left to SQL, in any part of a table."""
+    lines = []
+    for most in (columns.MOST_BYTES, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(columns, "MOST_BYTES", most)
+            log = MemoryLog(zone="UTC")
+            line = Timeline(log, Account(ends, sides))
+            for events in parts:
+                write(log, events)
+                rows = dicts(line.history())
+            lines.append(rows)
+    assert lines[0] == lines[1]
+
+
+def test_sums_beyond_64_bits_are_left_to_sql() -> None:
+    log = MemoryLog(zone="UTC")
+    for amount in (2**62, 2**62, -(2**62), -(2**62), 5):
+        log.write("order-1", "Paid", f'{{"amount": {amount}}}')
+    line = Timeline(log, Account(ends=False, sides=False))
+    totals = [row["total"] for row in dicts(line.history().order("position"))]
+    steps = [2**62, 2**63, 2**62, 0, 5]
+    assert totals == [Decimal(step) + Decimal("10.50") for step in steps]
 
 
 @some

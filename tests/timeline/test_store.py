@@ -388,12 +388,12 @@ INTERRUPTED = """
 import os, signal, sys, threading
 from esnb.eventlog import EventLog
 from esnb.timeline import build
-write = build.write_part
+write = build.write_batches
 def interrupted(*arguments, **options):
     part = write(*arguments, **options)
     os.kill(os.getpid(), signal.SIGINT)
     return part
-build.write_part = interrupted
+build.write_batches = interrupted
 with EventLog.open(sys.argv[1]) as log:
     try:
         log.timeline("order").history()
@@ -403,6 +403,7 @@ with EventLog.open(sys.argv[1]) as log:
 
 
 def test_an_interrupted_build_is_no_build(log: EventLog) -> None:
+    before = signal.getsignal(signal.SIGINT)
     log.seal()
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, str(log.path)],
@@ -412,7 +413,7 @@ def test_an_interrupted_build_is_no_build(log: EventLog) -> None:
     (folder,) = (log.path / "derived" / "timelines").glob("[!n]*")
     assert not (folder / "state.json").exists()
     assert len(log.timeline("order").history().fetchall()) == 30
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_old_files_go_and_new_ones_stay(log: EventLog) -> None:

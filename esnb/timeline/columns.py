@@ -1,0 +1,290 @@
+"""States after each row, column by column: where each value was said, and not the value itself.
+
+The rows come in the order of their fold.  What a field holds after a row is what was said last
+(or first) of it, so it is enough to know in which row that was: an array of row numbers, which
+NumPy makes of a column in a few milliseconds where a window of SQL takes a hundred.  Values are
+looked up when they are written, in whatever order that is.
+
+`esnb.timeline.pipeline.every_sql` makes the same states in SQL, and is what this is held to; it
+takes over where numbers grow beyond 64 bits, or rows beyond memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from esnb.timeline.fold import CARRIED, Field, Fold
+from esnb.timeline.parts import GROUP_ROWS, stored
+from esnb.timeline.pipeline import said_sql
+
+__all__ = ["Columns", "folded"]
+
+# What a range of rows may take before it is left to SQL, which can put it on disk.
+MOST_BYTES = 1_500_000_000
+_BATCH = 100_000
+_INT64 = 2**63 - 1
+Numbers = npt.NDArray[np.int64]
+Truths = npt.NDArray[np.bool_]
+
+
+class _UnfitError(Exception):
+    """These rows are for SQL."""
+
+
+class Columns:
+    """The states after some rows: `CARRIED`, ``system_from``, ``system_to``, ``next_position``,
+    ``ended``, ``f0``, ``f1``…, and the memory of the sides, as they stand in files.
+
+    Attributes
+    ----------
+    rows
+        How many there are.
+    system_from, system_to, position
+        Microseconds since 1970 and positions, by row; ``system_to`` of an open row is the
+        largest number there is.
+    open
+        Whether no row of the stream follows.
+    """
+
+    def __init__(self, fold: Fold, table: pa.Table, defaults: pa.Table) -> None:
+        self.rows = table.num_rows
+        # A value is looked up in an array, at the number of the row that said it; -1 is none.
+        self._looked_up: dict[str, tuple[pa.Array, Numbers | None]] = {}
+        self._table, self._fold, self._defaults = table, fold, defaults
+        begins = self._begins()
+        self.position = self._int64("position")
+        self.open = np.append(begins[1:], True)[: self.rows]
+        self._times(begins)
+        for name in (*CARRIED, "ended", *(name for name, _ in fold.memory)):
+            self._looked_up[name] = (_whole(table.column(name)), None)
+        ended = _truths(table.column("ended"))
+        lives = begins | ended if fold.lives else begins
+        first = np.maximum.accumulate(np.where(lives, np.arange(self.rows), 0))
+        for number, field in enumerate(fold.fields):
+            self._fold_field(number, field, first, ended if fold.lives else None)
+        del self._table
+
+    def closed(self, lengths: Sequence[int]) -> list[Numbers]:
+        """Return the rows that are not open by begin, those of about one length together.
+
+        Parameters
+        ----------
+        lengths
+            Parts of the whole time: rows that stood no longer than the first come first.
+        """
+        rows = np.flatnonzero(~self.open)
+        rows = rows[np.lexsort((self.position[rows], self.system_from[rows]))]
+        span = int(np.ptp(self.system_from)) if self.rows else 0
+        length = self.system_to[rows] - self.system_from[rows]
+        kind = np.searchsorted([span // part for part in lengths], length, side="left")
+        return [rows[kind == number] for number in range(len(lengths) + 1)]
+
+    def standing(self) -> Numbers:
+        """Return the open rows, by begin."""
+        rows = np.flatnonzero(self.open)
+        return rows[np.lexsort((self.position[rows], self.system_from[rows]))]
+
+    def schema(self, names: Sequence[str]) -> pa.Schema:
+        """Return the names and types of columns."""
+        return pa.schema([(name, self._looked_up[name][0].type) for name in names])
+
+    def batches(
+        self, names: Sequence[str], rows: Numbers, *, slot: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield columns of some rows, in their order, a row group at a time.
+
+        Parameters
+        ----------
+        slot
+            Number of the first row in a further column, ``slot``; none without it.
+        """
+        for start in range(0, len(rows), GROUP_ROWS):
+            some = rows[start : start + GROUP_ROWS]
+            arrays = {}
+            for name in names:
+                values, places = self._looked_up[name]
+                wanted = some if places is None else places[some]
+                none = None if places is None else wanted < 0
+                arrays[name] = values.take(pa.array(wanted, mask=none))
+            if slot is not None:
+                arrays["slot"] = pa.array(np.arange(len(some)) + (slot + start))
+            yield pa.RecordBatch.from_pydict(arrays)
+
+    def table(self) -> pa.Table:
+        """Return all columns of all rows."""
+        names = [*self._looked_up]
+        return pa.Table.from_batches(
+            list(self.batches(names, np.arange(self.rows))), self.schema(names)
+        )
+
+    def _begins(self) -> Truths:
+        """Return for each row whether a stream begins with it."""
+        begins = np.ones(self.rows, dtype=bool)
+        if self.rows > 1:
+            streams = _whole(self._table.column("stream"))
+            differ = pa.compute.not_equal(streams.slice(1), streams.slice(0, self.rows - 1))
+            begins[1:] = differ.to_numpy(zero_copy_only=False)
+        return begins
+
+    def _int64(self, name: str) -> Numbers:
+        values = _whole(self._table.column(name))
+        numbers: Numbers = values.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        return numbers
+
+    def _times(self, begins: Truths) -> None:
+        known = self._int64("known")
+        if self.rows and np.any((np.diff(known) < 0) & ~begins[1:]):
+            # A clock that went back: what was known stays known.
+            values, codes = np.unique(known, return_inverse=True)
+            streams = np.cumsum(begins, dtype=np.int64) * len(values)
+            known = values[np.maximum.accumulate(streams + codes) - streams]
+        kind = self._table.schema.field("known").type
+        self.system_from = known
+        self.system_to = np.append(known[1:], _INT64)[: self.rows]
+        self.system_to[self.open] = _INT64
+        following = np.append(self.position[1:], 0)[: self.rows]
+        for name, numbers in (("system_to", self.system_to), ("next_position", following)):
+            array = pa.array(numbers, pa.int64(), mask=self.open)
+            self._looked_up[name] = (array.cast(kind) if name == "system_to" else array, None)
+        self._looked_up["system_from"] = (pa.array(known, pa.int64()).cast(kind), None)
+
+    def _fold_field(self, number: int, field: Field, first: Numbers, ended: Truths | None) -> None:
+        """Note where the values of a field are.
+
+        Parameters
+        ----------
+        first
+            For each row the first row of the life of its stream.
+        ended
+            Rows at which a field with a default has no value.
+        """
+        name = f"f{number}"
+        if not _by_number(field):
+            self._looked_up[name] = (_whole(self._table.column(name)), None)
+            return
+        said = _whole(self._table.column(f"said_{number}"))
+        ended = None if field.default == "NULL" else ended
+        if field.kind == "sum":
+            default = _whole(self._defaults.column(f"d{number}"))
+            self._looked_up[name] = (_sums(said, default, first, ended), None)
+            return
+        if field.kind == "whole":
+            self._looked_up[name] = (said, None)
+            return
+        told = (
+            _truths(self._table.column(f"told_{number}"))
+            if field.boxed
+            else said.is_valid().to_numpy(zero_copy_only=False)
+        )
+        here = np.arange(self.rows)
+        if field.kind == "latest":
+            places = np.maximum.accumulate(np.where(told, here, -1))
+            missing = places < first
+        else:
+            after = np.where(told, here, self.rows)[::-1]
+            places = np.minimum.accumulate(after)[::-1][first]
+            missing = places > here
+        if field.default == "NULL":
+            places[missing] = -1
+        else:
+            # Behind the rows stands what is there before anything is said.
+            default = _whole(self._defaults.column(f"d{number}"))
+            said = pa.concat_arrays([said, default.cast(said.type)])
+            places[missing if field.kind == "latest" else ...] = self.rows
+        if ended is not None:
+            places[ended] = -1
+        self._looked_up[name] = (said, places)
+
+
+def folded(
+    cursor: duckdb.DuckDBPyConnection, fold: Fold, source: str, *, carry: bool = False
+) -> Columns | None:
+    """Return the states after each row of a source, None where SQL has to make them.
+
+    Parameters
+    ----------
+    source, carry
+        As in `esnb.timeline.pipeline.every_sql`.
+    """
+    windowed = {number for number, field in enumerate(fold.fields) if not _by_number(field)}
+    reader = cursor.execute(said_sql(fold, source, windowed, carry=carry)).to_arrow_reader(_BATCH)
+    schema, batches, size = reader.schema, [], 0
+    for batch in reader:
+        batches.append(batch)
+        size += batch.nbytes
+        if size > MOST_BYTES:
+            return None
+    values = ", ".join(
+        f"{stored(field.type, f'CAST({field.default} AS {field.type})')} AS d{number}"
+        for number, field in enumerate(fold.fields)
+    )
+    defaults = cursor.execute(f"SELECT {values or '1 AS one'}").to_arrow_table()
+    try:
+        return Columns(fold, pa.Table.from_batches(batches, schema), defaults)
+    except (_UnfitError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
+def _by_number(field: Field) -> bool:
+    """Tell whether the states of a field follow from row numbers, or sums of whole numbers."""
+    if field.kind == "sum":
+        return field.type.upper().startswith(("BIGINT", "DECIMAL"))
+    return field.kind not in ("min", "max")
+
+
+def _sums(said: pa.Array, default: pa.Array, first: Numbers, ended: Truths | None) -> pa.Array:
+    """Return the sums of what was said in this life of the stream so far."""
+    steps, start = _units(said, default.type), _units(default, default.type)
+    if len(steps) and float(np.abs(steps.astype(np.float64)).sum()) + abs(start[0]) > _INT64 // 2:
+        raise _UnfitError
+    total = np.cumsum(steps)
+    before = total - steps
+    sums = total - before[first] + start[0] if len(steps) else steps
+    mask = ended if ended is not None else None
+    if not pa.types.is_decimal(default.type):
+        return pa.array(sums, default.type, mask=mask)
+    if len(sums) and np.abs(sums).max() >= 10**default.type.precision:
+        raise _UnfitError
+    words = np.empty((len(sums), 2), dtype=np.int64)
+    words[:, 0], words[:, 1] = sums, sums >> 63
+    valid = None if mask is None else pa.py_buffer(np.packbits(~mask, bitorder="little"))
+    return pa.Array.from_buffers(default.type, len(sums), [valid, pa.py_buffer(words)])
+
+
+def _units(values: pa.Array, kind: pa.DataType) -> Numbers:
+    """Return numbers in units of the last digit of `kind`, nulls as 0."""
+    if pa.types.is_integer(kind) and pa.types.is_integer(values.type):
+        numbers: Numbers = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        return numbers
+    if not (pa.types.is_decimal128(kind) and pa.types.is_decimal128(values.type)):
+        raise _UnfitError
+    if values.type.scale != kind.scale:
+        values = values.cast(pa.decimal128(38, kind.scale))
+    words = np.frombuffer(values.buffers()[1], dtype=np.int64)
+    words = words.reshape(-1, 2)[values.offset : values.offset + len(values)]
+    low = words[:, 0]
+    if values.null_count:
+        valid = values.is_valid().to_numpy(zero_copy_only=False)
+        low, high = np.where(valid, low, 0), np.where(valid, words[:, 1], 0)
+    else:
+        high = words[:, 1]
+    if not np.array_equal(low >> 63, high):
+        raise _UnfitError
+    return low
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # more text than one array takes
+        raise _UnfitError
+    return array
+
+
+def _truths(column: pa.ChunkedArray) -> Truths:
+    truths: Truths = _whole(column).fill_null(False).to_numpy(zero_copy_only=False)
+    return truths

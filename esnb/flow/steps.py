@@ -249,8 +249,8 @@ class _Gathered:
         for name, what in _NEEDED.items():
             if self._missing[name]:
                 raise FlowError(
-                    f"{self._missing[name]:,} events have no {what}, so that they have no place in a"
-                    f" flow. Leave them out, or give them one (coalesce({name}, …))"
+                    f"{self._missing[name]:,} events have no {what}, so that they have no place in"
+                    f" a flow. Leave them out, or give them one (coalesce({name}, …))"
                 )
         if not self._at:
             none = np.zeros(0, np.int64)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import esnb
-from esnb.errors import FlowError, InstantError, QueryError
+from esnb.errors import DamagedLogError, FlowError, InstantError, QueryError
 from esnb.event import DomainEvent
 from esnb.eventlog import EventLog
 from esnb.flow.steps import ordered, ranges
@@ -116,6 +116,11 @@ def test_windows_conditions_and_streams(parts: list[Any], clock: Any, a: int, b:
         after = log.flow(clock=clock, window=(first, None))
         assert after.events().fetchall() == inside(lambda _, e: first <= e.at)
         actors = {event.position: event.actor for event in log.read()}
+        paying = "stream IN (SELECT e.stream FROM events AS e WHERE e.event_type = 'Paid')"
+        some = log.flow(clock=clock, where=paying)
+        assert some.events().fetchall() == inside(
+            lambda name, _: name in reference.chosen(cases, with_=["Paid"])
+        )
         by_ann = log.flow(clock=clock, where="actor = 'ann'")
         assert by_ann.events().fetchall() == inside(lambda _, e: actors[e.position] == "ann")
         paid = log.flow(clock=clock, event_type=["Paid", "paid"])
@@ -246,6 +251,29 @@ def test_hostile_names_are_data(log: EventLog) -> None:
     assert log.flow("order", stream="order-\x00").built().cases == 0
     log.seal()
     assert log.flow("order", stream=names[-1]).built().names.to_pylist() == names[-1:]
+
+
+def test_a_damaged_file_is_named(log_of_orders: EventLog) -> None:
+    log_of_orders.seal()
+    segment = log_of_orders.snapshot().segments[0]
+    place = log_of_orders.path
+    whole = segment.path.read_bytes()
+    at = whole.index(b"order-1")
+    flipped = bytearray(whole)
+    flipped[at + 6] ^= 1
+    for content, message in ((bytes(flipped), "cannot be read"), (None, "the file is missing")):
+        segment.path.unlink()
+        if content is not None:
+            segment.path.write_bytes(content)
+        with EventLog.open(place, read_only=True, verify="never") as again:
+            flow = again.flow("order")
+            with pytest.raises(DamagedLogError, match=message):
+                flow.built()
+    with (
+        EventLog.open(place, read_only=True, verify="always") as again,
+        pytest.raises(DamagedLogError),
+    ):
+        again.flow("order").built()
 
 
 # --- tables of an analyst's own --------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The command line: ``esnb create | import | info | sql | as-of | diff | verify | …``.
 
-Exit codes: 0 done; 1 the log is damaged (`verify`) or rows were rejected
-(`import`); 2 the command was not understood or its input not accepted; 3 the log
-cannot be opened, read or written; 130 interrupted.
+Exit codes: 0 done; 1 the log is damaged (`verify`), rows were rejected (`import`)
+or a projection wants looking after (`status`); 2 the command was not understood or its
+input not accepted; 3 the log cannot be opened, read or written; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from esnb.duck import interruptible
 from esnb.errors import EsnbError, InputError, LogError, QueryError
 from esnb.show import text_table, visible
 from esnb.source import import_events
+from esnb.write.registry import health
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,7 +47,7 @@ examples:
 
 exit codes:
   0  done
-  1  verify found damage, or import rejected rows
+  1  verify found damage, import rejected rows, or a projection is not well (status)
   2  the command or its input cannot be accepted
   3  the log cannot be opened, read or written
 """
@@ -122,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
 
     made = command("info", _info, "show a log in numbers")
     made.add_argument("--json", action="store_true", help="print JSON")
+
+    made = command("status", _status, "show the health and lag of the projections of a log")
+    made.add_argument("--json", action="store_true", help="print JSON, a projection a line")
 
     made = command("sql", _sql, "ask in SQL (one SELECT; the table is called events)")
     made.add_argument("text", metavar="SQL", help="the query, or - to read it from the input")
@@ -232,6 +236,26 @@ def _info(options: argparse.Namespace) -> int:
     else:
         print(text_table(["", options.log], [(k, _plain(v)) for k, v in info.items()], limit=100))
     return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    with _reading(options) as log:
+        found = health(log)
+        at = log.next_position - 1
+    if options.json:
+        for one in found:
+            _print_json({"log_position": at, **dataclasses.asdict(one)})
+    elif not found:
+        print(f"log at position {at}; no projection of it has run here")
+    else:
+        shown = ("projection", "health", "running", "behind", "seconds", "position", "version",
+                 "dead_letters", "sink", "place")  # fmt: skip
+        print(text_table(shown, [tuple(getattr(one, name) for name in shown) for one in found]))
+        for one in found:
+            if one.error:
+                print(f"{visible(one.projection)}: {visible(one.error)}")
+        print(f"log at position {at}; positions as the runners last told them, about each second")
+    return 0 if all(one.well for one in found) else 1
 
 
 def _sql(options: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
 # Loaded on first use only: each costs a user of the others a second or more.
 HEAVY = {
-    "IPython", "altair", "anywidget", "ipywidgets", "jupyterlab", "matplotlib", "pandas",
+    "IPython", "altair", "bson", "anywidget", "ipywidgets", "jupyterlab", "matplotlib", "pandas",
     "polars", "psutil", "psycopg", "pygraphviz", "pymongo", "redis", "structlog", "tqdm",
     "vl_convert",
 }  # fmt: skip
@@ -55,6 +55,7 @@ THIRD_PARTY = {
     "timeline": {"duckdb", "numpy", "orjson", "pyarrow", "pydantic", "pydantic_core"},
     "flow": {"duckdb", "numpy", "orjson", "pandas", "pyarrow"},
     "write": {
+        "bson",  # comes with pymongo
         "duckdb",
         "orjson",
         "psycopg",

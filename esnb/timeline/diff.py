@@ -7,7 +7,7 @@ from esnb.timeline.moment import Moment
 from esnb.timeline.table import Table
 from esnb.timeline.text import literal, shown_sql
 
-__all__ = ["diff_sql"]
+__all__ = ["counts_sql", "diff_sql"]
 
 
 def diff_sql(table: Table, a: Moment, b: Moment) -> str:
@@ -82,4 +82,33 @@ FROM (
     UNION ALL BY NAME SELECT NULL::VARCHAR AS stream WHERE NOT {guard}
 ) AS d
 ORDER BY d.number, d.place
+""".strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
+
+
+def counts_sql(table: Table, a: Moment, b: Moment) -> str:
+    """Return the SELECT of how many streams changed in (`a`, `b`], by field.
+
+    It compares the two states of each stream that moved, and looks for no event.
+    """
+    fields = [column(field) for field in table.fold.fields]
+    differing = "".join(
+        f",\n        count(*) FILTER (w.{name} IS DISTINCT FROM n.{name}) AS d{i}"
+        for i, name in enumerate(fields)
+    )
+    any_field = "".join(f" OR w.{name} IS DISTINCT FROM n.{name}" for name in fields)
+    one_each = "".join(
+        f"\n    UNION ALL SELECT c.change, {i}, {literal(field.name)}, c.d{i} FROM counted AS c"  # noqa: S608
+        for i, field in enumerate(table.fold.fields)
+    )
+    return f"""
+WITH counted AS MATERIALIZED (
+    SELECT CASE WHEN coalesce(w.ended, true) THEN 'added' WHEN n.ended THEN 'removed'
+            ELSE 'changed' END AS change, count(*) AS streams{differing}
+    FROM {table.moved_to(a, b)} AS n LEFT JOIN {table.moved_from(a, b)} AS w ON w.stream = n.stream
+    WHERE CASE WHEN coalesce(w.ended, true) THEN NOT n.ended ELSE n.ended{any_field} END
+    GROUP BY change
+), long AS (
+    SELECT c.change, -1 AS place, NULL::VARCHAR AS field, c.streams FROM counted AS c{one_each}
+)
+SELECT l.change, l.field, l.streams FROM long AS l WHERE l.streams > 0 ORDER BY l.change, l.place
 """.strip()  # noqa: S608 (identifiers quoted, constants made by `text`)

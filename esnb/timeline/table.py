@@ -63,10 +63,18 @@ class Table:
 
     def within(self, a: Moment, b: Moment) -> str:
         """Return SQL of the rows that stood at `a` and not at `b`, and of those since, to `b`."""
-        new = f"{b.reached('t')} AND NOT {a.reached('t')}"
-        old = f"{a.reached('t')} AND {a.left('t')} > {a.sql} AND {b.left('t')} <= {b.sql}"
+        new, old = _since(a, b), _left(a, b)
         # Two scans: each condition alone tells which row groups to read.
         return self.where(new, new, old)
+
+    def moved_from(self, a: Moment, b: Moment) -> str:
+        """Return SQL of the rows that stood at `a` and not at `b`."""
+        return self.where(_left(a, b), "false")
+
+    def moved_to(self, a: Moment, b: Moment) -> str:
+        """Return SQL of the rows that stood at `b` and not at `a`."""
+        new = _since(a, b)
+        return self.where(f"{new} AND {b.left('t')} > {b.sql}", new)
 
     def where(
         self,
@@ -118,3 +126,13 @@ class Table:
             f", {restored(field.type, f't.f{number}')} AS {column(field)}"
             for number, field in enumerate(self.fold.fields)
         )
+
+
+def _since(a: Moment, b: Moment) -> str:
+    """Return the condition on a row that it began in (`a`, `b`]."""
+    return f"{b.reached('t')} AND NOT {a.reached('t')}"
+
+
+def _left(a: Moment, b: Moment) -> str:
+    """Return the condition on a closed row that it stood at `a` and ended up to `b`."""
+    return f"{a.reached('t')} AND {a.left('t')} > {a.sql} AND {b.left('t')} <= {b.sql}"

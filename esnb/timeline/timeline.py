@@ -245,6 +245,30 @@ class Timeline:
         read = self._read()
         return read.ask(diff.diff_sql(read.table, first, second))
 
+    def diff_counts(self, a: object, b: object) -> duckdb.DuckDBPyRelation:
+        """Return how many aggregates changed from `a` to `b`, by field: the sum of `diff`.
+
+        Parameters
+        ----------
+        a, b
+            Moments as in `diff`.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            ``change`` (``added``, ``removed`` or ``changed``), ``field``, and ``streams``:
+            how many aggregates differ in it.  Where ``field`` is NULL, in anything at all.
+
+        Raises
+        ------
+        TimelineError
+            If `a` lies after `b`, or one is an instant and the other a position.
+        """
+        first, second = self._moment(a), self._moment(b)
+        ordered(first, second)
+        read = self._read()
+        return read.ask(diff.counts_sql(read.table, first, second))
+
     def blame(self, stream: str, at: object = None) -> duckdb.DuckDBPyRelation:
         """Return for each field of `stream` the event that gave it its value.
 

@@ -156,6 +156,14 @@ def test_diff_tells_what_changed_and_by_which_event(
         (stream, change, key, as_shown(x, key, by_key), as_shown(y, key, by_key), cause)
         for stream, change, key, x, y, cause in reference.diff(table_of(log, mode, ends), a, b)
     }
+    counted: dict[tuple[str, str | None], set[str]] = {}
+    for row in dicts(line.diff(a, b)):
+        counted.setdefault((row["change"], None), set()).add(row["stream"])
+        if row["field"] is not None:
+            counted.setdefault((row["change"], row["field"]), set()).add(row["stream"])
+    assert {
+        (row["change"], row["field"]): row["streams"] for row in dicts(line.diff_counts(a, b))
+    } == {which: len(streams) for which, streams in counted.items()}
 
 
 def as_shown(text: str, key: str | None, kinds: dict[str, str]) -> str:

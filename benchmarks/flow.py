@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import shop_events as shop
+from flow_patterns import patterns
 from measure import Bench
 
 import esnb
@@ -215,6 +216,8 @@ def main() -> None:
         parquet.unlink()
         say(f"{millions}: flows, and pm4py")
         each.append(compared(bench, place, millions, 3 if size == sizes[0] else 1))
+        say(f"{millions}: patterns and rules")
+        patterns(bench, place, millions)
     if len(sizes) > 1:
         bench.row(
             f"CPU of a million events among {sizes[-1]} M",

@@ -126,21 +126,24 @@ def letters(
         if kind == len(examples):
             examples.append(number)
     of = kind_of[steps.type_ids]
-    first = np.zeros(len(steps), np.bool_)
+    bounds = []
     if any(needed & BEGIN for options in _every(automaton) for needed, _ in options):
+        first = np.zeros(len(steps), np.bool_)
         first[steps.firsts[:-1]] = True
+        bounds.append(first)
     # What each letter means: its kind, then one bit after the other.
     meanings: list[tuple[int, ...]] = [(kind,) for kind in range(len(kinds))]
-    for bit in (*held.values(), first, *near):
+    for bit in (*held.values(), *bounds, *near):
         of, meanings = _split(of, meanings, bit)
     leaves, flags = [], []
     for kind, *bits in meanings:
         holds = dict(zip(held, bits, strict=False))
         fits = {key: bool(row[examples[kind]] and holds.get(key, 1)) for key, row in takes.items()}
         leaves.append(sum(1 << place for place, key in enumerate(keys) if fits[key]))
-        begin, *between = bits[len(held) :]
+        begin = bits[len(held) : len(held) + len(bounds)]
+        between = bits[len(held) + len(bounds) :]
         flags.append(
-            begin * BEGIN | sum(bit * 2 * END << place for place, bit in enumerate(between))
+            sum(begin) * BEGIN | sum(bit * 2 * END << place for place, bit in enumerate(between))
         )
     return Letters(of, tuple(leaves), tuple(flags))
 

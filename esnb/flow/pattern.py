@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from esnb.flow import grammar
 from esnb.flow.automaton import Automaton, compiled
 from esnb.flow.grammar import Element
-from esnb.flow.letters import Key, Places, letters
-from esnb.flow.search import Found, search
+from esnb.flow.letters import Key, Letters, Places, letters
+from esnb.flow.search import Found, Table, search
 from esnb.flow.steps import Bools, Ints, Steps, ranges
 from esnb.flow.timed import search_timed
 
@@ -110,8 +110,14 @@ class Pattern:
         FlowError
             If the pattern is too involved for these events.
         """
+        near = [
+            _near(steps, limit.sign, length)
+            for limit, length in zip(self.automaton.limits, lengths, strict=True)
+        ]
+        alphabet = letters(steps, self.automaton, held, near)
+        table = Table(self.automaton, alphabet)
         parts = [
-            self._in_part(steps, first, last, held, lengths, within)
+            self._in_part(steps, table, alphabet, range(first, last), within)
             for first, last in _portions(steps)
         ]
         if not parts:
@@ -122,34 +128,17 @@ class Pattern:
         )
 
     def _in_part(
-        self,
-        steps: Steps,
-        first: int,
-        last: int,
-        held: Mapping[Key, Bools],
-        lengths: Sequence[int],
-        within: int | None,
+        self, steps: Steps, table: Table, alphabet: Letters, part: range, within: int | None
     ) -> Occurrences:
-        """Return where it is found in the cases from `first` on and before `last`."""
+        """Return where it is found in some cases, one after the other."""
+        first, last = part.start, part.stop
         low, high = steps.firsts[first], steps.firsts[last]
-        steps = Steps(
-            steps.types,
-            steps.type_ids[low:high],
-            steps.at[low:high],
-            steps.positions[low:high],
-            steps.firsts[first : last + 1] - low,
-            steps.names[first:last],
-        )
-        held = {key: bits[low:high] for key, bits in held.items()}
-        near = [
-            _near(steps, limit.sign, length)
-            for limit, length in zip(self.automaton.limits, lengths, strict=True)
-        ]
-        alphabet = letters(steps, self.automaton, held, near)
-        places = Places.of(alphabet.of, steps.firsts)
-        found = search(self.automaton, alphabet, places)
+        firsts = steps.firsts[first : last + 1] - low
+        alphabet = replace(alphabet, of=alphabet.of[low:high])
+        places = Places.of(alphabet.of, firsts)
+        found = search(table, places)
         if within is not None and len(found.starts):
-            found = self._in_time(steps, alphabet, places, found, within)
+            found = self._in_time(steps.at[low:high], firsts, alphabet, places, found, within)
         cases = places.case_of(found.starts)
         numbers = np.array([leaf.number or 0 for leaf in self.automaton.leaves], np.int32)
         taken = ranges(found.starts, found.ends - found.starts)
@@ -159,23 +148,29 @@ class Pattern:
         )
 
     def _in_time(
-        self, steps: Steps, alphabet: Any, places: Places, found: Found, within: int
+        self,
+        times: Ints,
+        firsts: Ints,
+        alphabet: Letters,
+        places: Places,
+        found: Found,
+        within: int,
     ) -> Found:
         """Return the matches that are over in time; the others make way for shorter ones."""
         cases = places.case_of(found.starts)
         lengths = found.ends - found.starts
-        at = steps.at[ranges(found.starts - cases, lengths)]
+        at = times[ranges(found.starts - cases, lengths)]
         first = np.cumsum(lengths) - lengths
         late = np.maximum.reduceat(at, first) - at[first] > within
         if not late.any():
             return found
         again = np.unique(cases[late])
         fine = ~np.isin(cases, again)
-        rows = ranges(steps.firsts[again], steps.lengths[again])
-        ends = np.cumsum(steps.lengths[again])
+        rows = ranges(firsts[again], places.lengths[again])
+        ends = np.cumsum(places.lengths[again])
         own = Places.of(alphabet.of[rows], np.concatenate([[0], ends]))
         spread = np.zeros(len(own), np.int64)
-        spread[_own(own)] = steps.at[rows]
+        spread[_own(own)] = times[rows]
         part = search_timed(self.automaton, alphabet, own, spread, within)
         shift = places.firsts[again] - own.firsts[:-1]
         leaves = found.leaves.copy()

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from esnb.errors import FlowError
 from esnb.flow.automaton import END, MATCH, Automaton
 from esnb.flow.letters import Letters, Places
-from esnb.flow.steps import Ints
+from esnb.flow.steps import Bools, Ints
 
-__all__ = ["FEW", "Chooser", "Found", "columns", "search", "view", "walk"]
+__all__ = ["FEW", "Chooser", "Found", "Table", "columns", "search", "view", "walk"]
 
 # So few cases at once are faster one by one, without arrays.
 FEW = 32
@@ -30,6 +30,7 @@ _MOST_ENTRIES = 30_000_000
 _UNKNOWN, _NONE = -3, -2
 
 Leaves = npt.NDArray[np.int32]
+States = npt.NDArray[np.int32]
 One = Callable[[int, int, int], int]
 
 
@@ -74,7 +75,7 @@ class Chooser(Protocol):
         ...
 
 
-def search(automaton: Automaton, letters: Letters, places: Places) -> Found:
+def search(table: Table, places: Places) -> Found:
     """Return the matches in all cases: in each from the left, none within another.
 
     Raises
@@ -82,7 +83,7 @@ def search(automaton: Automaton, letters: Letters, places: Places) -> Found:
     FlowError
         If the events are so varied that the automaton gets too large.
     """
-    return walk(_Viable(automaton, letters, places), places, len(automaton.leaves))
+    return walk(_Viable(table, places), places, table.root)
 
 
 def columns(lengths: Ints) -> tuple[Ints, Ints]:
@@ -172,16 +173,22 @@ def _walk_one(
         leaf = one(root, start, start)
 
 
-class _Viable:
-    """The leaves with which a match can be finished at each place, as states of an automaton.
+class Table:
+    """The leaves with which a match can be finished, as states of an automaton.
 
-    State 0 stands behind the last event of a case.
+    It grows as states come up, and serves any number of searches.  State 0 stands behind the last
+    event of a case.
+
+    Attributes
+    ----------
+    root
+        What stands for the leaf before the first event of a match.
     """
 
-    def __init__(self, automaton: Automaton, letters: Letters, places: Places) -> None:
+    def __init__(self, automaton: Automaton, letters: Letters) -> None:
+        self.root = len(automaton.leaves)
         self._options = (*automaton.follow, automaton.starts)
         self._letters = letters
-        self._places = places
         self._states: list[tuple[int, int]] = [(0, END)]
         self._numbers = {(0, END): 0}
         # For each leaf and set of flags: whether it may be the last, and which may come next.
@@ -189,55 +196,39 @@ class _Viable:
         width = len(letters.leaves)
         self._steps = np.full((16, width), _UNKNOWN, np.int32)
         self._nexts = np.full((len(self._options), 16), _UNKNOWN, np.int32)
-        self._next: dict[tuple[int, int], int] = {}
-        self._at = np.zeros(len(places), np.int32)
-        self._back()
 
-    # --- back ------------------------------------------------------------------------------
+    def begins(self) -> Bools:
+        """Return for each state whether a match can begin there."""
+        begins = [self.choice(self.root, state) >= 0 for state in range(len(self._states))]
+        # Behind the last event nothing begins.
+        begins[0] = False
+        return np.array(begins)
 
-    def _back(self) -> None:
-        places, of = self._places, self._places.letters
-        order, longer = columns(places.lengths)
-        ends = places.ends[order]
-        state = np.zeros(len(ends), np.int32)
-        rank = 0
-        for rank, count in enumerate(longer.tolist()):
-            if count <= FEW:
-                break
-            here = ends[:count] - (rank + 1)
-            letter = of[here]
-            state = self._stepped(state[:count], letter)
-            self._at[here] = state
-        else:
-            rank = len(longer)
-        if rank < len(longer):
-            for case in range(int(longer[rank])):
-                self._back_one(int(places.firsts[order[case]]), int(ends[case]) - rank)
+    def before(self, states: States, letters: States) -> States:
+        """Return the states before events, given those behind them."""
+        return self._looked_up("_steps", self.step, states, letters)
 
-    def _back_one(self, first: int, place: int) -> None:
-        of, at = view(self._places.letters), view(self._at)
-        known: dict[tuple[int, int], int] = {}
-        state = at[place]
-        for here in range(place - 1, first - 1, -1):
-            key = (state, of[here])
-            step = known.get(key)
-            if step is None:
-                step = known[key] = self._step(*key)
-            at[here] = state = step
+    def choices(self, leaves: Ints, states: States) -> Ints:
+        """Return the best leaf behind each of `leaves`, or `MATCH`."""
+        return self._looked_up("_nexts", self.choice, leaves, states).astype(np.int64)
 
-    def _stepped(self, states: Leaves, letters: Leaves) -> Leaves:
-        found: Leaves = self._steps[states, letters]
+    def _looked_up(
+        self, name: str, work: Callable[[int, int], int], rows: Any, columns: Any
+    ) -> States:
+        table = getattr(self, name)
+        found: States = table[rows, columns]
         unknown = found == _UNKNOWN
         if unknown.any():
-            width = self._steps.shape[1]
-            keys = np.unique(states[unknown].astype(np.int64) * width + letters[unknown])
+            width = table.shape[1]
+            keys = np.unique(rows[unknown].astype(np.int64) * width + columns[unknown])
             for key in keys.tolist():
-                self._step(*divmod(key, width))
-            found = self._steps[states, letters]
+                work(*divmod(key, width))
+            # It may be another one that has grown.
+            found = getattr(self, name)[rows, columns]
         return found
 
-    def _step(self, state: int, letter: int) -> int:
-        """Return the state at the place before an event, given that behind it."""
+    def step(self, state: int, letter: int) -> int:
+        """Return the state before an event, given that behind it."""
         known = int(self._steps[state, letter])
         if known != _UNKNOWN:
             return known
@@ -252,6 +243,17 @@ class _Viable:
         found = self._number((viable, self._letters.flags[letter]))
         self._steps[state, letter] = found
         return found
+
+    def choice(self, leaf: int, state: int) -> int:
+        """Return the best leaf behind a leaf, or `MATCH`."""
+        viable, flags = self._states[state]
+        for needed, target in self._options[leaf]:
+            if needed & flags == needed and (target == MATCH or viable >> target & 1):
+                break
+        else:
+            target = _NONE
+        self._nexts[leaf, state] = target
+        return target
 
     def _reached(self, leaf: int, flags: int) -> tuple[bool, int]:
         found = self._reach.get((leaf, flags))
@@ -281,52 +283,65 @@ class _Viable:
         if height * max(self._steps.shape[1], len(self._nexts)) > _MOST_ENTRIES:
             raise FlowError(
                 f"the pattern is too involved for events as varied as these: it has "
-                f"{len(self._options) - 1:,} elements once its repetitions are written out. Ask "
-                "for fewer repetitions, as {3,} in place of {300}, or for fewer conditions"
+                f"{self.root:,} elements once its repetitions are written out. Ask for fewer "
+                "repetitions, as {3,} in place of {300}, or for fewer conditions"
             )
         self._steps = np.pad(self._steps, ((0, len(self._steps)), (0, 0)), constant_values=_UNKNOWN)
         self._nexts = np.pad(
             self._nexts, ((0, 0), (0, self._nexts.shape[1])), constant_values=_UNKNOWN
         )
 
-    # --- forward ---------------------------------------------------------------------------
+
+class _Viable:
+    """The state of the table at each place of some cases."""
+
+    def __init__(self, table: Table, places: Places) -> None:
+        self._table = table
+        self._places = places
+        self._at = np.zeros(len(places), np.int32)
+        self._back()
+
+    def _back(self) -> None:
+        places, of = self._places, self._places.letters
+        order, longer = columns(places.lengths)
+        ends = places.ends[order]
+        state = np.zeros(len(ends), np.int32)
+        for rank, count in enumerate(longer.tolist()):
+            if count <= FEW:
+                for case in range(count):
+                    self._back_one(int(places.firsts[order[case]]), int(ends[case]) - rank)
+                break
+            here = ends[:count] - (rank + 1)
+            state = self._table.before(state[:count], of[here])
+            self._at[here] = state
+
+    def _back_one(self, first: int, place: int) -> None:
+        of, at = view(self._places.letters), view(self._at)
+        known: dict[tuple[int, int], int] = {}
+        state = at[place]
+        for here in range(place - 1, first - 1, -1):
+            key = (state, of[here])
+            step = known.get(key)
+            if step is None:
+                step = known[key] = self._table.step(*key)
+            at[here] = state = step
 
     def candidates(self) -> Ints:
-        root = len(self._options) - 1
-        begins = [self._chosen(root, state) >= 0 for state in range(len(self._states))]
-        # Behind the last event nothing begins.
-        begins[0] = False
-        found: Ints = np.flatnonzero(np.array(begins)[self._at])
+        found: Ints = np.flatnonzero(self._table.begins()[self._at])
         return found
 
     def choose(self, states: Ints, places: Ints, starts: Ints) -> Ints:
-        at = self._at[places]
-        found = self._nexts[states, at]
-        unknown = found == _UNKNOWN
-        if unknown.any():
-            width = self._nexts.shape[1]
-            keys = np.unique(states[unknown].astype(np.int64) * width + at[unknown])
-            for key in keys.tolist():
-                self._chosen(*divmod(key, width))
-            found = self._nexts[states, at]
-        return found.astype(np.int64)
+        return self._table.choices(states, self._at[places])
 
     def one(self) -> One:
-        at = view(self._at)
-        known = self._next
+        at, table = view(self._at), self._table
+        known: dict[tuple[int, int], int] = {}
 
         def chosen(state: int, place: int, start: int) -> int:
-            found = known.get((state, at[place]))
-            return self._chosen(state, at[place]) if found is None else found
+            key = (state, at[place])
+            found = known.get(key)
+            if found is None:
+                found = known[key] = table.choice(*key)
+            return found
 
         return chosen
-
-    def _chosen(self, state: int, here: int) -> int:
-        viable, flags = self._states[here]
-        for needed, target in self._options[state]:
-            if needed & flags == needed and (target == MATCH or viable >> target & 1):
-                break
-        else:
-            target = _NONE
-        self._nexts[state, here] = self._next[state, here] = target
-        return target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from esnb.errors import FlowError, shown
-from esnb.flow.selection import LogSelection
+from esnb.flow.selection import CHOSEN, LogSelection
+from esnb.log.segment import Segment
+from esnb.query.table import events_sql
 
 __all__ = ["NUL", "ObjectSelection", "by_object"]
 
 # Between type and id of an object: no text of a log holds it, and it sorts before all others.
 NUL = "\0"
+
+_TOGETHER = 400_000
 
 
 class ObjectSelection(LogSelection):
@@ -47,8 +51,36 @@ class ObjectSelection(LogSelection):
         return False
 
     def batches(self) -> Iterator[Any]:
-        for batch in super().batches():
+        for batch in super().batches() if self._where is not None else self._by_file():
             yield by_object(batch, self.types)
+
+    def _by_file(self) -> Iterator[Any]:
+        """Yield the events of a few files, or months, at a time.
+
+        An object that lives through them is then in order as they come, and not to be sorted.
+        """
+        segments = self._filters.prune(self.snapshot.segments)
+        tail = self._filters.tail(self.snapshot)
+        self.snapshot.touch(segments)
+        groups = list(_groups(segments)) or [[]]
+        for group in groups:
+            cursor = self.cursor()
+            if self._chosen is not None:
+                cursor.register(CHOSEN, self._chosen)
+            own = tail if group is groups[-1] else tail.slice(0, 0)
+            found = cursor.sql(self._select(events_sql(cursor, group, own))).to_arrow_table()
+            yield from found.combine_chunks().to_batches()
+
+
+def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    group: list[Segment] = []
+    for segment in segments:
+        group.append(segment)
+        if sum(one.rows for one in group) >= _TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _texts(types: Iterable[str]) -> tuple[str, ...]:

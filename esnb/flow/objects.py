@@ -65,7 +65,9 @@ class _Spread:
         lengths = np.diff(starts, append=len(keys))
         owner = keys[starts] // things
         most = np.zeros(groups, np.int64)
-        np.maximum.at(most, owner, lengths)
+        if len(owner):
+            begins = np.flatnonzero(np.diff(owner, prepend=-1))
+            most[owner[begins]] = np.maximum.reduceat(lengths, begins)
         return cls(
             np.bincount(owner, minlength=groups),
             np.bincount(owner[lengths > 1], minlength=groups),

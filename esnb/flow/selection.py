@@ -20,13 +20,13 @@ from esnb.show import visible
 from esnb.sqltext import literal, quote
 from esnb.timeline.moment import instant_sql
 
-__all__ = ["Clock", "LogSelection", "Selection", "SourceLog"]
+__all__ = ["CHOSEN", "Clock", "LogSelection", "Selection", "SourceLog"]
 
 Clock = Literal["occurred", "recorded"]
 
 _BATCH = 1_000_000
 _SHOWN = 60
-_CHOSEN = "_esnb_chosen"
+CHOSEN = "_esnb_chosen"
 
 
 class SourceLog(Protocol):
@@ -206,7 +206,7 @@ class LogSelection:
             cursor = self.cursor()
             events = events_sql(cursor, segments, tail)
         if self._chosen is not None:
-            cursor.register(_CHOSEN, self._chosen)
+            cursor.register(CHOSEN, self._chosen)
         relation = cursor.sql(self._select(events))
         yield from relation.to_arrow_reader(_BATCH)
 
@@ -216,7 +216,7 @@ class LogSelection:
             conditions.append(f"({self._where})")
         by_case = self._chosen is not None and self._chosen.column_names == ["case"]
         if self._chosen is not None and not by_case:
-            conditions.append(f"e.stream IN (SELECT c.stream FROM {_CHOSEN} AS c)")  # noqa: S608
+            conditions.append(f"e.stream IN (SELECT c.stream FROM {CHOSEN} AS c)")  # noqa: S608
         sql = (
             f'SELECT {self._case()} AS "case", e.event_type, epoch_us(e.{self.clock}_on) AS at,'  # noqa: S608
             f" {', '.join(f'e.{name}' for name in self._also)} FROM ({events}) AS e"
@@ -226,7 +226,7 @@ class LogSelection:
         if by_case:
             sql = (
                 f"SELECT s.* FROM ({sql}) AS s"  # noqa: S608
-                f' WHERE s."case" IN (SELECT c."case" FROM {_CHOSEN} AS c)'
+                f' WHERE s."case" IN (SELECT c."case" FROM {CHOSEN} AS c)'
             )
         return sql
 

@@ -95,9 +95,10 @@ def test_a_notebook_without_the_sample_log_says_how_to_make_it(path, tmp_path):
         twice(folder / path.name)
 
 
-def test_real_data_that_is_not_here_is_said_once_and_skipped(project, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["02_time_travel.ipynb", "03_flows.ipynb"])
+def test_real_data_that_is_not_here_is_said_once_and_skipped(name, project, tmp_path, monkeypatch):
     monkeypatch.setenv("ESNB_SHARED_DATA", str(tmp_path / "nowhere"))
-    notebook = nbformat.read(project / "notebooks" / "02_time_travel.ipynb", as_version=4)
+    notebook = nbformat.read(project / "notebooks" / name, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     start = next(place for place, cell in enumerate(code) if "ESNB_SHARED_DATA" in cell.source)
     notebook.cells = [code[0], *code[start:]]

@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import shop_events as shop
+from flow_paths import objects, paths
 from flow_patterns import patterns
 from measure import Bench
 
@@ -218,6 +219,10 @@ def main() -> None:
         each.append(compared(bench, place, millions, 3 if size == sizes[0] else 1))
         say(f"{millions}: patterns and rules")
         patterns(bench, place, millions)
+        say(f"{millions}: ways through")
+        paths(bench, place, millions)
+    say("objects")
+    objects(bench)
     if len(sizes) > 1:
         bench.row(
             f"CPU of a million events among {sizes[-1]} M",

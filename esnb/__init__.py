@@ -43,7 +43,7 @@ from esnb.errors import (
 )
 from esnb.event import DomainEvent, RecordedEvent
 from esnb.eventlog import EventLog
-from esnb.flow import Flow, rules
+from esnb.flow import Flow, ObjectFlow, rules
 from esnb.log import ANY, EXISTS, NO_STREAM, Append, EventQuery
 from esnb.source import constant, import_events
 from esnb.timeline import Timeline
@@ -80,6 +80,7 @@ __all__ = [
     "LogExistsError",
     "LogFormatError",
     "LogNotFoundError",
+    "ObjectFlow",
     "Outcome",
     "QueryError",
     "ReadOnlyLogError",

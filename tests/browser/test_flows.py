@@ -67,6 +67,11 @@ def test_flows_in_the_lab(notebook):
         "([node, before]) => Number(node.getAttribute('opacity')) < before",
         arg=[other.element_handle(), before],
     )
+    arrow.dblclick(force=True)
+    page.wait_for_function(
+        "([node, before]) => Number(node.getAttribute('opacity')) === before",
+        arg=[other.element_handle(), before],
+    )
     page.mouse.move(0, 0)
 
     for output in page.locator(".jp-OutputArea-output").all():

@@ -136,7 +136,7 @@ def draw(
     lines, heads, labels = _arrows(edges, strokes, placed.curves, labelled)
     frame = {"width": round(right + 2 * _MARGIN), "height": round(placed.height + 2 * _MARGIN)}
     name = pick_name(title, said, len(edges))
-    pick = alt.selection_point(name=name, fields=["e"], on="click", clear="dblclick")
+    pick = alt.selection_point(name=name, fields=["e"])
     tip = tooltips(tip_formats)
     scale = alt.Scale(domain=[*colours.by_name], range=[*colours.by_name.values()])
     colour = alt.Color(

@@ -39,7 +39,7 @@ def flow_map(
     """Draw a flow as a map: which event comes after which, how often, and after how long.
 
     `flow_edges` and `flow_boxes` return what it draws, from the same parameters.  A click
-    picks an arrow.
+    picks an arrow, one beside it gives all back.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
 # Loaded on first use only: each costs a user of the others a second or more.
 HEAVY = {
-    "IPython", "altair", "bson", "anywidget", "ipywidgets", "jupyterlab", "matplotlib", "pandas",
+    "IPython", "altair", "anywidget", "bson", "ipywidgets", "jupyterlab", "matplotlib", "pandas",
     "polars", "psutil", "psycopg", "pygraphviz", "pymongo", "redis", "structlog", "tqdm",
     "vl_convert",
 }  # fmt: skip

@@ -284,6 +284,12 @@ def test_what_cannot_be_mended_is_said_at_once(
         pytest.raises(SinkError, match="no folder"),
     ):
         runner.run()
+    (tmp_path / "text.duckdb").write_text("this is no database" * 500)
+    with (
+        log.project(Board, into=DuckDBSink(tmp_path / "text.duckdb")) as runner,
+        pytest.raises(SinkError, match="not a valid DuckDB"),
+    ):
+        runner.run()
     sink = PostgreSQLSink(postgresql_server.url.replace("/postgres?", "/nowhere?"))
     with log.project(Board, into=sink) as runner, pytest.raises(SinkError, match="nowhere"):
         runner.run()

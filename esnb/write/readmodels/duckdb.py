@@ -40,6 +40,7 @@ _ARROW = {
 _CHANGES = "_esnb_changes"
 # The file is held by another process, or the disk refuses; a lost connection is made anew.
 _AWAY = (duckdb.IOException, duckdb.ConnectionException, duckdb.FatalException)
+_HOPELESS = ("not a valid DuckDB database", "version number", "Is a directory")
 _BAD = (duckdb.DataError, duckdb.IntegrityError, pa.ArrowException, OverflowError)
 
 
@@ -89,7 +90,10 @@ class DuckDBSink(SqlSink):
         if self._connection is None:
             try:
                 self._connection = duck.connect(str(self._path))
-            except _AWAY as error:
+            except (*_AWAY, duckdb.BinderException) as error:
+                # Binder: another thread of this process is just closing the file.
+                if any(hopeless in str(error) for hopeless in _HOPELESS):
+                    raise SinkError(f"{self._path}: {_line(error)}") from None
                 raise Down(_line(error)) from error
         return self._connection
 

@@ -127,7 +127,9 @@ class _Compiler:
         self._start = self._of(node, self._add(_Match()))
 
     def automaton(self) -> Automaton:
-        follow = tuple(map(self._next, self._behind))
+        # Leaves of one choice have the same behind them.
+        behind = {then: self._next(then) for then in dict.fromkeys(self._behind)}
+        follow = tuple(behind[then] for then in self._behind)
         # A match of no event is none.
         starts = tuple(option for option in self._next(self._start) if option[1] != MATCH)
         return Automaton(tuple(self._leaves), starts, follow, self._limits)

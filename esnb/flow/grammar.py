@@ -186,7 +186,7 @@ def fault(text: str, place: int, reason: str) -> FlowError:
     after = "…" if first + _SHOWN < len(line) else ""
     cut = "".join(sign if sign.isprintable() else "·" for sign in cut)
     caret = " " * (len(before) + column - first)
-    return FlowError(f"the pattern is wrong: {reason}\n\n    {before}{cut}{after}\n    {caret}^")
+    return FlowError(f"{reason}\n\n    {before}{cut}{after}\n    {caret}^")
 
 
 class _Parser:
@@ -205,7 +205,7 @@ class _Parser:
         if self._at < len(self._text):
             self._fail("there is no ( for this )")
         if not self._number:
-            self._fail("it has no event; name one, or write . for any", 0)
+            self._fail("the pattern has no event; name one, or write . for any", 0)
         return node
 
     def single(self) -> Element:

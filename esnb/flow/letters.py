@@ -135,11 +135,17 @@ def letters(
     meanings: list[tuple[int, ...]] = [(kind,) for kind in range(len(kinds))]
     for bit in (*held.values(), *bounds, *near):
         of, meanings = _split(of, meanings, bit)
+    masks = dict.fromkeys(takes, 0)
+    for place, key in enumerate(keys):
+        masks[key] |= 1 << place
     leaves, flags = [], []
     for kind, *bits in meanings:
         holds = dict(zip(held, bits, strict=False))
-        fits = {key: bool(row[examples[kind]] and holds.get(key, 1)) for key, row in takes.items()}
-        leaves.append(sum(1 << place for place, key in enumerate(keys) if fits[key]))
+        mask = 0
+        for key, row in takes.items():
+            if row[examples[kind]] and holds.get(key, 1):
+                mask |= masks[key]
+        leaves.append(mask)
         begin = bits[len(held) : len(held) + len(bounds)]
         between = bits[len(held) + len(bounds) :]
         flags.append(

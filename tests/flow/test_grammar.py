@@ -92,8 +92,8 @@ def test_two_ways_to_write_it(text: str, same: str) -> None:
         ("! B C !", "behind ! must stand a type", 7),
         ("!(A B)", "between types stands |", 4),
         ("!(A|)", "here must stand a type", 4),
-        ("^ $", "it has no event", 0),
-        ("(<=2h)", "it has no event", 0),
+        ("^ $", "has no event", 0),
+        ("(<=2h)", "has no event", 0),
         ("(" * 51, "more than 50 deep", 50),
     ],
 )

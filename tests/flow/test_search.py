@@ -223,6 +223,14 @@ def test_a_case_of_a_million_events_and_a_thousand_types() -> None:
     assert within.ends.tolist()[:2] == [1501, 3501]
 
 
+def test_a_pattern_of_a_thousand_types() -> None:
+    types = [f"t{number}" for number in range(1200)]
+    case = [Seen(name, place) for place, name in enumerate(types[1:])]
+    (matches,) = found(f"({'|'.join(types)}){{3}} ({'|'.join(types)})* t1199 $", [case])
+    assert [match[:2] for match in matches] == [(0, 1199)]
+    assert matches[0][2][:4] == (2, 3, 4, 1205)
+
+
 def test_too_much_is_refused() -> None:
     with pytest.raises(FlowError, match="10,000 elements once its repetitions"):
         Pattern.read("((a b){1000}){1000}")

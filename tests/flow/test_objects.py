@@ -62,13 +62,16 @@ def objects_of(event: Told) -> set[Object]:
 
 
 def lives(
-    events: list[Told], types: list[str] | None = None, clock: str = "occurred"
+    events: list[Told],
+    types: list[str] | None = None,
+    clock: str = "occurred",
+    wanted: Callable[[Told], bool] = lambda event: True,
 ) -> dict[Object, list[Happened]]:
     """What happened to each object, in order."""
     found: dict[Object, list[Happened]] = defaultdict(list)
     for position, event in enumerate(events):
         at = event.at if clock == "occurred" else recorded(position)
-        for one in objects_of(event):
+        for one in objects_of(event) if wanted(event) else ():
             if types is None or one[0] in types:
                 found[one].append((at, position, event.event_type))
     for life in found.values():
@@ -187,6 +190,33 @@ def test_all_tables_are_those_counted_object_by_object(place, events, cut, types
                 max(events_of.values()),
             )
         assert keyed(flow.activities(), 1) == activities
+
+
+OPTIONS: list[tuple[dict[str, Any], Callable[[Told], bool]]] = [
+    ({"where": "actor = 'ann'"}, lambda event: event.actor == "ann"),
+    (
+        {"where": "stream IN (SELECT stream FROM events WHERE actor = 'no one')"},
+        lambda event: False,
+    ),
+    ({"streams": ["order-1", "order-ü"]}, lambda event: event.stream in ("order-1", "order-ü")),
+    ({"window": (START + 3 * HOUR, START + 12 * HOUR)}, lambda event: 3 <= event.hours < 12),
+    ({"category": "parcel"}, lambda event: event.stream == "parcel-1"),
+    (
+        {"tag": ["customer:1"], "actor": "bob"},
+        lambda e: "customer:1" in e.tags and e.actor == "bob",
+    ),
+]
+
+
+@settings(max_examples=30)
+@given(events_of_objects, st.integers(0, 20), st.sampled_from(OPTIONS))
+def test_events_are_chosen_as_for_any_flow(place, events, cut, option):
+    options, wanted = option
+    found = lives(events, wanted=wanted)
+    with written(place(), events, cut) as log:
+        flow = log.object_flow(**options)
+        assert keyed(flow.directly_follows(), 4) == edges(found)
+        assert keyed(flow.sharing(), 2) == sharing(found)
 
 
 @settings(max_examples=20)

@@ -36,6 +36,7 @@ from esnb.errors import (
     QueryError,
     ReadOnlyLogError,
     RevisionConflictError,
+    SagaError,
     SourceError,
     StorageError,
     StreamNotFoundError,
@@ -48,7 +49,7 @@ from esnb.log import ANY, EXISTS, NO_STREAM, Append, EventQuery
 from esnb.source import constant, import_events
 from esnb.timeline import Timeline
 from esnb.timeline.sketch import sketch
-from esnb.write import Command, Commands, Outcome, Repository, handles
+from esnb.write import Command, Commands, Outcome, Repository, Retry, Saga, handles, late, refused
 
 __all__ = [
     "ANY",
@@ -86,7 +87,10 @@ __all__ = [
     "ReadOnlyLogError",
     "RecordedEvent",
     "Repository",
+    "Retry",
     "RevisionConflictError",
+    "Saga",
+    "SagaError",
     "SourceError",
     "StorageError",
     "StreamNotFoundError",
@@ -97,8 +101,10 @@ __all__ = [
     "flow",
     "handles",
     "import_events",
+    "late",
     "open",
     "read",
+    "refused",
     "restore",
     "rules",
     "sketch",

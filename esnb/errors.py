@@ -15,6 +15,7 @@ carries its facts as attributes and says what to do next.
     │   ├── AggregateError             an aggregate class that cannot be, or cannot fold an event
     │   ├── TimelineError              a question that a timeline cannot answer
     │   ├── CommandError               a command or handler that cannot be, or cannot be sent
+    │   ├── SagaError                  a saga class that cannot be, or what a saga cannot do
     │   └── FlowError                  a flow, pattern or rule that cannot be asked
     ├── QueryError                     SQL that is refused or fails
     ├── ProjectionError                an event that a projection cannot take; it stops before it
@@ -60,6 +61,7 @@ __all__ = [
     "QueryError",
     "ReadOnlyLogError",
     "RevisionConflictError",
+    "SagaError",
     "SchemaError",
     "SinkError",
     "SourceError",
@@ -157,6 +159,10 @@ class FlowError(InputError):
 
 class CommandError(InputError):
     """A command or a handler cannot be made, or a command cannot be sent."""
+
+
+class SagaError(InputError):
+    """A saga class cannot be made, or a saga cannot do what it is told to."""
 
 
 class CommandRejected(EsnbError):

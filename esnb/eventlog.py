@@ -22,6 +22,8 @@ from esnb.write import Commands
 from esnb.write.projection import Projection
 from esnb.write.readmodels import Sink
 from esnb.write.runner import Runner
+from esnb.write.saga import Saga
+from esnb.write.sagarunner import SagaRunner
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -450,6 +452,24 @@ class EventLog(Log):
         >>> log.project(Board, into=DuckDBSink("shop.duckdb")).run()     # doctest: +SKIP
         """
         return Runner(self, projection, into, **options)
+
+    def saga(self, saga: type[Saga], commands: Commands, **options: Any) -> SagaRunner:
+        """Return what runs the sagas of a class on this log.
+
+        Parameters
+        ----------
+        saga
+            The class that says which commands follow from which events.
+        commands
+            Sends the commands.
+        **options
+            ``after``, ``actor``, ``clock``, ``batch``, ``poll``; see `SagaRunner`.
+
+        Examples
+        --------
+        >>> log.saga(Fulfilment, log.commands(Order, Payment)).run()     # doctest: +SKIP
+        """
+        return SagaRunner(self, saga, commands, **options)
 
     def categories(self) -> list[str]:
         """Return the names of the categories in the log, sorted."""

@@ -69,6 +69,10 @@ class Commands:
         """Classes of the commands that are handled."""
         return tuple(handler.command for handler in self._dispatcher.handlers)
 
+    def waits(self, command: Command) -> bool:
+        """Tell whether the handler of a command is ``async``, so that it is sent by `asend`."""
+        return self._dispatcher.handlers.of(command).waits
+
     def send(self, command: Command, **envelope: Any) -> Outcome:
         """Send a command; what it leads to is durable when this returns.
 

@@ -1,0 +1,719 @@
+"""Running sagas: reading the log, sending what they ask for, waking them in time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import heapq
+import json
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from esnb import instants
+from esnb.errors import (
+    CommandError,
+    CommitUncertain,
+    DamagedLogError,
+    DuplicateEventError,
+    EsnbError,
+    EventError,
+    LogBusyError,
+    LogFormatError,
+    ReadOnlyLogError,
+    RevisionConflictError,
+    SagaError,
+    StorageError,
+    StreamNotFoundError,
+    shown,
+)
+from esnb.event import DomainEvent, RecordedEvent
+from esnb.log import NO_STREAM, Append, Log
+from esnb.log.layout import Layout
+from esnb.log.locks import Lock
+from esnb.log.subscription import Batch, Wanted, Watcher
+from esnb.schema import check_text
+from esnb.write import logging
+from esnb.write.command import Command
+from esnb.write.commands import Commands
+from esnb.write.dispatch import Outcome
+from esnb.write.handlers import event_id_of
+from esnb.write.saga import Saga
+from esnb.write.sagastate import ENDED, RESUMED, TOLD, Head, State
+from esnb.write.sagasteps import Steps
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["SagaReport", "SagaRunner"]
+
+_BATCH, _MOST = 2000, 10_000
+_SCAN = 100_000
+# Seconds between two tries for the lock, and longest wait while time may go by elsewhere.
+_TURN, _LONGEST = 0.1, 1.0
+_TRIES = 10
+_READ = "read"
+# What is wrong with the log is no failure of a step.
+_OF_THE_LOG = (
+    StorageError, LogBusyError, ReadOnlyLogError, DamagedLogError, LogFormatError, CommitUncertain,
+)  # fmt: skip
+_MOVED = (RevisionConflictError, DuplicateEventError, CommitUncertain)
+
+
+class _Moved(Exception):
+    """Somebody else wrote to a saga, or it is not known what was written."""
+
+
+@dataclass
+class SagaReport:
+    """What a run did.
+
+    Attributes
+    ----------
+    position
+        Everything up to here was seen.
+    events
+        How many events of other streams were looked into.
+    began, ended, stuck
+        How many sagas began, ended, got stuck.
+    sent, refused, failed, late
+        How many commands were accepted, refused by a rule, failed otherwise; how many things
+        did not come in time.
+    """
+
+    position: int = -1
+    events: int = 0
+    began: int = 0
+    ended: int = 0
+    stuck: int = 0
+    sent: int = 0
+    refused: int = 0
+    failed: int = 0
+    late: int = 0
+
+    def note(self, kind: str) -> None:
+        """Count an event of a saga."""
+        name = _COUNTED.get(kind)
+        if name is not None:
+            setattr(self, name, getattr(self, name) + 1)
+
+
+_COUNTED = {
+    "SagaBegan": "began", "SagaEnded": "ended", "SagaStuck": "stuck", "SagaSent": "sent",
+    "SagaRefused": "refused", "SagaFailed": "failed", "SagaTimedOut": "late",
+}  # fmt: skip
+
+
+class SagaRunner:
+    """Runs the sagas of one class.
+
+    All that a saga knows is in its stream, also how far the log was read: whenever a runner ends,
+    the next one goes on where it was.  Commands have ids that come from saga, step and attempt, so
+    that one that was sent and not noted is sent again and happens once.
+
+    Parameters
+    ----------
+    log
+        The log.
+    saga
+        The saga class.
+    commands
+        Sends the commands.
+    after
+        Position of the last event that is none of its business, for the very first run; -1 for
+        none.  ``log.next_position - 1`` begins with what happens from now on.
+    actor
+        Who sends the commands; the category of the sagas by default.
+    clock
+        Tells the time; the clock of the log by default.
+    batch
+        Events that are taken together.
+    poll
+        See ``log.subscribe``.
+
+    Raises
+    ------
+    SagaError
+        If the log is open for reading only.
+
+    Examples
+    --------
+    >>> sagas = log.saga(Fulfilment, log.commands(Order, Payment))   # doctest: +SKIP
+    >>> sagas.run()                                                  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        saga: type[Saga],
+        commands: Commands,
+        *,
+        after: int = -1,
+        actor: str | None = None,
+        clock: Callable[[], datetime] | None = None,
+        batch: int = _BATCH,
+        poll: float = 0.5,
+    ) -> None:
+        if log.read_only:
+            raise SagaError("sagas write to their log, and this one is open for reading only")
+        if not isinstance(batch, int) or not 1 <= batch <= _MOST:
+            raise SagaError(f"batch={shown(batch)}: say a number of events from 1 to 10,000")
+        self._log = log
+        self._saga = saga
+        self._description = saga.description
+        self._category = saga.description.category
+        self._commands = commands
+        self._known = {command.__name__: command for command in commands.known}
+        self._after = after
+        self._actor = self._category if actor is None else actor
+        self._clock = log.clock if clock is None else clock
+        self._size = batch
+        self._steps = Steps(saga.description)
+        self._wanted = Wanted((), (*sorted(saga.description.handlers), RESUMED))
+        self._watcher = Watcher(log.source, poll)
+        self._stopping = threading.Event()
+        self._running = False
+        self._open: dict[str, State] = {}
+        self._heap: list[tuple[datetime, str]] = []
+        self._position = self._low = after
+        self._whole = -1  # up to here nobody else wrote to a saga; -1 for "not known"
+        self._report = SagaReport()
+
+    # --- what a user does --------------------------------------------------------------------
+
+    def run(self, *, follow: bool = False, signals: bool = False) -> SagaReport:
+        """Bring the sagas up to the log and the time; with `follow` go on as both do.
+
+        While another runner works on this class of sagas, it waits for its turn.
+
+        Parameters
+        ----------
+        signals
+            Stop gracefully at SIGTERM and SIGINT (main thread only).
+
+        Raises
+        ------
+        StorageError, LogBusyError, CommitUncertain
+            If the log cannot be written.  Run it again: nothing is lost, nothing is done twice.
+        """
+        if self._running:
+            raise SagaError(f"{self!r} is being run already")
+        self._running, self._report = True, SagaReport()
+        with ExitStack() as stack:
+            stack.callback(self._stopping.clear)
+            stack.callback(setattr, self, "_running", False)
+            if signals:
+                stack.enter_context(self._signals())
+            if not stack.enter_context(self._lock()):
+                return self._report
+            self._cycle(follow)
+        return self._report
+
+    def stop(self) -> None:
+        """End a run, from any thread or a signal handler: after the batch at hand."""
+        self._stopping.set()
+
+    def status(self, as_of: object = None) -> duckdb.DuckDBPyRelation:
+        """Return how every saga stands, or stood at a moment.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            One row per saga: ``saga`` (its stream), ``id``, ``status`` (``"running"``,
+            ``"compensating"``, ``"stuck"``, ``"done"``, ``"compensated"``), ``step`` (the newest),
+            ``waiting`` (for what, in words), ``deadline`` (TIMESTAMPTZ, the next), ``tries``
+            (of the command at hand), ``error`` (the newest), ``revision``, ``position`` and
+            ``updated`` (TIMESTAMPTZ) of its newest event.
+
+        Raises
+        ------
+        SagaError
+            If the log is no `EventLog`, which answers questions.
+        """
+        timeline = getattr(self._log, "timeline", None)
+        if timeline is None:
+            raise SagaError("open the log with esnb.open to ask about its sagas")
+        # A payload tells the whole of it, so the newest is the state.
+        fields = {name: "BIGINT" if name == "tries" else "VARCHAR" for name in TOLD}
+        states = timeline(self._category, fold="snapshot", fields=fields)
+        moment = max(0, self._log.next_position - 1) if as_of is None else as_of
+        found: duckdb.DuckDBPyRelation = states.as_of(moment).project(
+            f"stream AS saga, substr(stream, {len(self._category) + 2}) AS id, status, step, "
+            "waiting, deadline::TIMESTAMPTZ AS deadline, tries, error, revision, position, "
+            "occurred_on AS updated"
+        )
+        return found
+
+    def stuck(self) -> duckdb.DuckDBPyRelation:
+        """Return those of `status` that wait for somebody to `resume` them, or to go back."""
+        return self.status().filter("status = 'stuck'").order("updated, saga")
+
+    def resume(self, saga: str, *, actor: str | None = None) -> None:
+        """Let a saga that is stuck try again what failed; whoever runs it does.
+
+        Parameters
+        ----------
+        saga
+            Its id or stream.
+        actor
+            Who says so.
+
+        Raises
+        ------
+        StreamNotFoundError, SagaError
+            If there is no such saga, or it is not stuck.
+        RevisionConflictError
+            If somebody else was faster.
+        """
+        self._told(saga, actor, None)
+
+    def compensate(self, saga: str, reason: str, *, actor: str | None = None) -> None:
+        """Let a saga that is stuck go back instead (see `resume`)."""
+        self._told(saga, actor, reason)
+
+    def __repr__(self) -> str:
+        return f"SagaRunner({self._saga.__name__}, {str(self._log.path)!r})"
+
+    # --- the run -----------------------------------------------------------------------------
+
+    def _cycle(self, follow: bool) -> None:
+        wrong = 0
+        while True:
+            try:
+                if self._whole < 0 or self._others_wrote():
+                    self._load()
+                self._whole = -1
+                while self._once() and not self._stopping.is_set():
+                    wrong = 0
+                self._whole = self._report.position = self._position
+                if not follow or self._stopping.is_set():
+                    return
+                self._watcher.wait(
+                    self._position, self._stopping.is_set, seconds=self._until_next()
+                )
+                if self._stopping.is_set():
+                    return
+            except _Moved as moved:
+                wrong += 1
+                if wrong > _TRIES:
+                    raise moved.__cause__ or moved from None
+
+    def _once(self) -> bool:
+        """Take what there is and what is due; return whether there was any."""
+        now = self._clock()
+        before = self._position
+        for batch in self._log.source.batches(before, self._wanted, self._size):
+            self._take(batch)
+            self._position = batch.through
+            if self._stopping.is_set():
+                return True
+        woken = self._wake(now)
+        # What was written by ourselves is not worth another look unless it concerns us.
+        return woken or (self._position > before and self._log.next_position > self._position + 1)
+
+    def _until_next(self) -> float:
+        while self._heap:
+            at, stream = self._heap[0]
+            state = self._open.get(stream)
+            due = None if state is None else state.due()
+            if due is not None and due.at == at:
+                return max(0.001, min(_LONGEST, (at - self._clock()).total_seconds()))
+            heapq.heappop(self._heap)
+        return float("inf")
+
+    def _take(self, batch: Batch) -> None:
+        """Let the sagas take the events of a batch, each in its order.
+
+        A saga that has something to send takes no further event before that is noted, so that
+        what becomes of it does not depend on how much of the log is read at a time.
+        """
+        queues = self._queues(batch)
+        while queues:
+            touched = []
+            for stream, queue in list(queues.items()):
+                state = self._open.get(stream)
+                if state is None:
+                    state = self._open[stream] = self._steps.new(stream)
+                self._advance(state, queue)
+                touched.append(state)
+                if not queue:
+                    del queues[stream]
+            left = [queue[0].position for queue in queues.values()]
+            self._low = max(self._low, min(left, default=batch.through + 1) - 1)
+            self._commit(touched)
+            self._drain(touched, {s: q[0].recorded_on for s, q in queues.items()})
+        self._low = max(self._low, batch.through)
+
+    def _advance(self, state: State, queue: deque[RecordedEvent]) -> None:
+        """Let a saga decide until something is to be sent, or there is nothing more."""
+        while queue and not state.ready(None):
+            if state.still:
+                queue.clear()
+                return
+            trigger = queue[0]
+            due = state.due()
+            if due is not None and due.at <= trigger.recorded_on:
+                if due.what is None:
+                    return
+                self._steps.late(state, due.what, self._now(trigger))
+                continue
+            queue.popleft()
+            self._steps.react(state, trigger, self._now(trigger))
+
+    def _now(self, trigger: RecordedEvent) -> datetime:
+        return max(self._clock(), trigger.recorded_on)
+
+    def _wake(self, now: datetime) -> bool:
+        """Let those sagas act whose time has come; return whether there are any."""
+        woken = False
+        while True:
+            states = {}
+            while self._heap and self._heap[0][0] <= now:
+                _, stream = heapq.heappop(self._heap)
+                state = self._open.get(stream)
+                if state is not None and _is_due(state, now):
+                    states[stream] = state
+            if not states:
+                return woken
+            woken = True
+            for state in states.values():
+                due = state.due()
+                while due is not None and due.what is not None and due.at <= now:
+                    if state.ready(None):
+                        break
+                    self._steps.late(state, due.what, max(now, self._clock()))
+                    due = state.due()
+            self._commit(states.values())
+            self._drain(states.values(), dict.fromkeys(states, now))
+
+    def _drain(self, states: Iterable[State], until: dict[str, datetime]) -> None:
+        """Send what is to be sent now, one command a saga at a time, and note how it ended."""
+        waiting = [state for state in states if state.ready(until.get(state.stream))]
+        while waiting:
+            heads = [(state, head) for state in waiting if (head := state.head()) is not None]
+            for (state, head), how in zip(heads, self._sent(heads), strict=True):
+                self._steps.ended(state, head, how, self._clock())
+            self._commit(waiting)
+            waiting = [state for state in waiting if state.ready(until.get(state.stream))]
+
+    # --- sending -----------------------------------------------------------------------------
+
+    def _sent(self, heads: Sequence[tuple[State, Head]]) -> list[Outcome | Exception]:
+        """Send commands; return how each ended."""
+        ended: dict[int, Outcome | Exception] = {}
+        together: dict[int, tuple[Command, dict[str, Any]]] = {}
+        alone: dict[int, tuple[Command, dict[str, Any]]] = {}
+        for number, (_, head) in enumerate(heads):
+            try:
+                command = self._command(head)
+                waits = self._commands.waits(command)
+            except EsnbError as error:
+                ended[number] = error
+                continue
+            envelope = {
+                "actor": self._actor,
+                "correlation_id": head.item["talk"],
+                "causation_id": head.item["cause"],
+            }
+            (alone if waits else together)[number] = command, envelope
+        if alone:
+            ended |= zip(alone, _waited(self._commands, list(alone.values())), strict=True)
+        ended |= zip(together, self._grouped(list(together.values())), strict=True)
+        for how in ended.values():
+            if isinstance(how, CommitUncertain):
+                raise _Moved from how
+            if isinstance(how, _OF_THE_LOG):
+                raise how
+        return [ended[number] for number in range(len(heads))]
+
+    def _grouped(
+        self, letters: Sequence[tuple[Command, dict[str, Any]]]
+    ) -> list[Outcome | Exception]:
+        if len(letters) > 1:
+            try:
+                with self._commands.batch() as batch:
+                    sent = [batch.send(command, **envelope) for command, envelope in letters]
+                return [one.ended or CommandError("it was not sent") for one in sent]
+            except CommitUncertain as error:
+                raise _Moved from error
+            except _OF_THE_LOG:
+                raise
+            except Exception:  # noqa: S110 (an error of one handler: which one is told below)
+                pass
+        found: list[Outcome | Exception] = []
+        for command, envelope in letters:
+            try:
+                found.append(self._commands.send(command, **envelope))
+            except Exception as error:
+                found.append(error)
+        return found
+
+    def _command(self, head: Head) -> Command:
+        kind = self._known.get(head.command)
+        if kind is None:
+            raise CommandError(
+                f"nothing handles {head.command}; give its aggregate to the commands that the "
+                "runner was made with"
+            )
+        return kind(command_id=head.command_id, **head.fields)
+
+    # --- the sagas' own streams --------------------------------------------------------------
+
+    def _commit(self, states: Iterable[State]) -> None:
+        """Record what the sagas decided, all of it or nothing."""
+        changed = [state for state in states if state.pending]
+        if not changed:
+            return
+        appends = [self._append(state, self._actor, {_READ: self._low}) for state in changed]
+        try:
+            self._log.append_many(*appends)
+        except _MOVED as error:
+            raise _Moved from error
+        for state in changed:
+            self._noted(state)
+
+    def _append(self, state: State, actor: str, metadata: dict[str, Any]) -> Append:
+        events = [
+            DomainEvent(
+                one.kind,
+                one.data,
+                event_id=one.event_id,
+                occurred_on=one.occurred_on,
+                actor=actor,
+                correlation_id=one.correlation_id,
+                causation_id=one.causation_id,
+                metadata=metadata,
+            )
+            for one in state.pending
+        ]
+        before = state.revision - len(events)
+        return Append(state.stream, events, NO_STREAM if before < 0 else before)
+
+    def _noted(self, state: State) -> None:
+        for one in state.pending:
+            self._report.note(one.kind)
+            if logging.active():
+                level = "warning" if one.kind == "SagaStuck" else "info"
+                logging.say(
+                    level, "saga", what=one.kind, stream=state.stream, revision=state.revision,
+                    status=state.status, correlation_id=one.correlation_id,
+                    causation_id=one.causation_id,
+                )  # fmt: skip
+        state.pending.clear()
+        if state.ended:
+            self._open.pop(state.stream, None)
+            return
+        due = state.due()
+        if due is not None:
+            heapq.heappush(self._heap, (due.at, state.stream))
+
+    def _told(self, saga: str, actor: str | None, back: str | None) -> None:
+        own = f"{self._category}-"
+        stream = check_text("stream", saga if saga.startswith(own) else own + saga)
+        state = self._read(stream)
+        if state.revision < 0:
+            raise StreamNotFoundError(stream, self._log.streams_near(stream))
+        self._steps.resume(state, self._clock(), back=back)
+        append = self._append(state, actor or self._actor, {})
+        self._log.append_many(append)
+
+    def _read(self, stream: str) -> State:
+        return State.of(stream, self._description.initial, self._log.read_stream(stream))
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def _queues(self, batch: Batch) -> dict[str, deque[RecordedEvent]]:
+        """Return the events of a batch by the saga that they are for."""
+        queues: dict[str, deque[RecordedEvent]] = {}
+        for event in batch.events():
+            if event.event_type == RESUMED and event.category == self._category:
+                known = self._open.get(event.stream)
+                if known is not None:
+                    if known.revision < event.revision:
+                        known = self._open[event.stream] = self._read(event.stream)
+                    came = queues.get(event.stream, ())
+                    queues[event.stream] = deque([*self._missed(known, batch.after), *came])
+                continue
+            if event.category == self._category:
+                continue
+            self._report.events += 1
+            stream = self._stream_of(event)
+            if stream is not None:
+                queues.setdefault(stream, deque()).append(event)
+        unknown = [stream for stream in queues if stream not in self._open]
+        heads = self._log.glance([], unknown).heads
+        for stream in unknown:
+            there = (
+                next(self._log.read_stream(stream), None) is not None
+                if heads is None
+                else stream in heads
+            )
+            # All that have not ended are known.
+            if there or not self._begun_in(queues[stream]):
+                del queues[stream]
+        return queues
+
+    def _begun_in(self, queue: deque[RecordedEvent]) -> bool:
+        begins = self._description.begins
+        while queue and queue[0].event_type not in begins:
+            queue.popleft()
+        return bool(queue)
+
+    def _stream_of(self, event: RecordedEvent) -> str | None:
+        found = self._saga.id_of(event)
+        if found is None:
+            return None
+        try:
+            return check_text("stream", f"{self._category}-{found}")
+        except EventError:
+            return None  # no stream is called so, hence no saga
+
+    def _missed(self, state: State, through: int) -> Iterator[RecordedEvent]:
+        """Yield the events that a saga did not take while it was stuck."""
+        wanted = Wanted((), tuple(sorted(self._description.handlers)))
+        for batch in self._log.source.batches(state.seen, wanted, _SCAN, before=through + 1):
+            for event in batch.events():
+                if self._stream_of(event) == state.stream:
+                    yield event
+
+    def _others_wrote(self) -> bool:
+        """Tell whether sagas were moved since the last run by somebody else."""
+        for batch in self._log.source.batches(self._whole, Wanted((self._category,)), _SCAN):
+            types = batch.table["event_type"]
+            if pc.any(pc.not_equal(types, RESUMED)).as_py():
+                return True
+        return False
+
+    def _load(self) -> None:
+        """Read all sagas that have not ended, and how far the log was read for them."""
+        self._open, self._heap = {}, []
+        source, read = self._log.source, -1
+        ended: list[pa.Array] = []
+        for batch in source.batches(-1, Wanted((self._category,), (ENDED,)), _SCAN):
+            if batch.table.num_rows:
+                ended.append(pc.unique(batch.table["stream"]))
+                read = max(read, _read_of(batch.table["metadata"][-1].as_py()))
+        gone = pa.concat_arrays(ended) if ended else pa.array([], pa.string())
+        for batch in source.batches(-1, Wanted((self._category,)), _SCAN):
+            table = batch.table
+            table = table.filter(pc.invert(pc.is_in(table["stream"], gone)))
+            read = max(read, self._folded(table))
+        self._position = self._low = self._after if read < 0 else read
+        states = list(self._open.values())
+        for stream in self._accepted(states):
+            # What was accepted is noted before anything else is decided, also where a clock
+            # was set back since.
+            self._open[stream].again = instants.EPOCH
+        for state in states:
+            due = state.due()
+            if due is not None:
+                heapq.heappush(self._heap, (due.at, state.stream))
+        now = self._clock()
+        self._drain(
+            states, {state.stream: now for state in states if state.again == instants.EPOCH}
+        )
+
+    def _folded(self, table: pa.Table) -> int:
+        names = [
+            "stream", "revision", "event_type", "data", "event_id", "correlation_id",
+            "causation_id", "metadata",
+        ]  # fmt: skip
+        read = -1
+        columns = [table[name].to_pylist() for name in names]
+        for stream, *event, metadata in zip(*columns, strict=True):
+            state = self._open.get(stream)
+            if state is None:
+                state = self._open[stream] = self._steps.new(stream)
+            state.replay(*event)
+            read = max(read, _read_of(metadata))
+        return read
+
+    def _accepted(self, states: Iterable[State]) -> list[str]:
+        """Return the sagas whose command was tried again and is in the log."""
+        tried = {
+            event_id_of(head.command_id, 0): state.stream
+            for state in states
+            if state.tries and (head := state.head()) is not None
+        }
+        found: list[str] = []
+        ids = list(tried)
+        for start in range(0, len(ids), _MOST):
+            known = self._log.glance(ids[start : start + _MOST], []).known
+            found += [tried[one] for one in known]
+        return found
+
+    # --- taking turns ------------------------------------------------------------------------
+
+    @contextmanager
+    def _lock(self) -> Iterator[bool]:
+        folder = Layout(self._log.path).derived / "sagas"
+        folder.mkdir(parents=True, exist_ok=True)
+        tag = hashlib.sha256(self._category.encode()).hexdigest()[:16]
+        lock = Lock(folder / f"{tag}.lock")
+        taken = waited = False
+        try:
+            while not taken and not self._stopping.is_set():
+                try:
+                    lock.take(0)
+                    taken = True
+                except LogBusyError:
+                    if not waited:
+                        logging.say("info", "saga waits", sagas=self._category)
+                    waited = True
+                    self._stopping.wait(_TURN)
+            yield taken
+        finally:
+            if taken:
+                lock.give_back()
+            lock.close()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        before = {
+            number: signal.signal(number, lambda *_: self.stop())
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _is_due(state: State, now: datetime) -> bool:
+    due = state.due()
+    return due is not None and due.at <= now
+
+
+def _read_of(metadata: str) -> int:
+    found = json.loads(metadata).get(_READ)
+    return found if isinstance(found, int) else -1
+
+
+def _waited(
+    commands: Commands, letters: Sequence[tuple[Command, dict[str, Any]]]
+) -> list[Outcome | Exception]:
+    """Send commands whose handlers are ``async``, side by side, in a loop of their own."""
+
+    async def all_of() -> list[Any]:
+        return await asyncio.gather(
+            *(commands.asend(command, **envelope) for command, envelope in letters),
+            return_exceptions=True,
+        )
+
+    # In a notebook a loop runs in this thread already.
+    with ThreadPoolExecutor(1) as thread:
+        found: list[Any] = thread.submit(asyncio.run, all_of()).result()
+    for one in found:
+        if isinstance(one, BaseException) and not isinstance(one, Exception):
+            raise one
+    return found

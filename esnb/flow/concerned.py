@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,12 @@ class ObjectSelection(LogSelection):
     def __init__(self, log: Any, types: Iterable[str] | None, **options: Any) -> None:
         super().__init__(log, **options)
         self.types = None if types is None else _texts(types)
+
+    def only(self, object_type: str) -> ObjectSelection:
+        """Return the same selection for the objects of one type."""
+        chosen = copy(self)
+        chosen.types = (object_type,)
+        return chosen
 
     @property
     def of(self) -> str:

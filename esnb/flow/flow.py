@@ -45,12 +45,19 @@ class Flow(Ways):
     ----------
     selection
         The events; see `esnb.eventlog.EventLog.flow`.
+    steps
+        What has been read of them.
+    whole
+        Whether that is all of the selection, and not some of its cases.
     """
 
-    def __init__(self, selection: Selection, steps: Steps | None = None) -> None:
+    def __init__(
+        self, selection: Selection, steps: Steps | None = None, *, whole: bool = False
+    ) -> None:
         self.selection = selection
         self._steps = steps
-        self._described = selection.described + ("" if steps is None else ", some of the cases")
+        part = "" if steps is None or whole else ", some of the cases"
+        self._described = selection.described + part
         self._found: dict[str, Any] = {}
         self._lock = threading.Lock()
 

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import duckdb
@@ -30,11 +31,13 @@ from esnb.flow.concerned import NUL, ObjectSelection
 from esnb.flow.flow import Flow
 from esnb.flow.names import unknown
 from esnb.flow.steps import Ints, Steps, instants_of, interval_sql, ordered
+from esnb.show import html_table
 
 __all__ = ["ObjectFlow"]
 
 # So many numbers are counted in a table of all of them.
 _FEW = 1_000_000
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class ObjectFlow:
         """
         if object_type not in self._parts:
             raise unknown("type of objects", object_type, self._parts)
-        return Flow(self.selection, self._parts[object_type])
+        return Flow(self.selection.only(object_type), self._parts[object_type], whole=True)
 
     def directly_follows(self) -> duckdb.DuckDBPyRelation:
         """Return which event comes after which, for each type of object.
@@ -288,8 +291,30 @@ class ObjectFlow:
         return self._answer("FROM found ORDER BY objects DESC, object_type", found)
 
     def __repr__(self) -> str:
-        types = ", ".join(self.types[:8]) + (", …" if len(self.types) > 8 else "")
-        return f"ObjectFlow({self.built().cases:,} objects of {len(self.types)} types: {types})"
+        return f"ObjectFlow({self.selection.described}, {self._counted()})"
+
+    def _repr_html_(self) -> str:
+        names = ["object_type", "objects", "events", "mean_events", "max_events", "max_objects"]
+        rows = self.objects().project(", ".join(names)).limit(_SHOWN).fetchall()
+        left_out = f" ({_SHOWN} of {len(self.types):,} types)" if len(self.types) > _SHOWN else ""
+        return (
+            f"<p><b>Flow of objects</b> {escape(self.selection.described)}<br>"
+            f"{self._counted()}{left_out}</p>"
+            + html_table(
+                [
+                    "type of object",
+                    "objects",
+                    "events",
+                    "of one, mean",
+                    "of one, most",
+                    "sharing one",
+                ],
+                [(*row[:3], f"{row[3]:,.1f}", *row[4:]) for row in rows],
+            )
+        )
+
+    def _counted(self) -> str:
+        return f"{self.built().cases:,} objects of {len(self.types):,} types"
 
     def _answer(self, sql: str, found: Any) -> duckdb.DuckDBPyRelation:
         cursor = self.selection.cursor()

@@ -250,7 +250,25 @@ def test_a_stream_and_a_tag_name_one_object(place):
         ]
         assert keyed(flow.sharing(), 2)["placed", "item"] == (1, 2, 2, 2.0, 2, 1, 1.0, 1, 0)
         assert keyed(flow.sharing(), 2)["packed", "item"] == (1, 1, 1, 1.0, 1, 0, 1.0, 1, 0)
-        assert repr(flow) == "ObjectFlow(4 objects of 3 types: item, order, parcel)"
+        assert repr(flow) == (
+            "ObjectFlow(all objects, by occurred_on, UTC; log at position 2, 4 objects of 3 types)"
+        )
+        assert repr(flow.flow("item")).startswith(
+            "Flow(item, by occurred_on, UTC; log at position 2, 3"
+        )
+
+
+def test_what_is_shown_is_text(place):
+    hostile = "<img src=x onerror=alert(1)>\u202e:1"
+    with written(place(), [Told("order-1", "placed", 0, "ann", (hostile,), "new")]) as log:
+        shown = log.object_flow()._repr_html_()
+        assert "<img" not in shown
+        assert "\u202e" not in shown
+        assert "&lt;img src=x" in shown
+        named = log.object_flow([hostile.partition(":")[0]])
+        assert "<img" not in named._repr_html_()
+        assert "\u202e" not in repr(named) + named._repr_html_()
+        assert named.flow(named.types[0]).rework().fetchall() == [("placed", 1, 1, 0, 0, 0, 0, 0.0)]
 
 
 def test_an_event_of_many_objects_is_counted_once(place):

@@ -71,6 +71,8 @@ def instant(value: object, *, declared: str | None = None) -> datetime:
         If the value is naive and no zone is declared, or is unreadable, out of
         range or finer than a microsecond.
     """
+    if type(value) is datetime and value.tzinfo is UTC:
+        return value
     if isinstance(value, str):
         return _utc(_from_text(value), value, declared)
     nanosecond = getattr(value, "nanosecond", 0)  # pandas Timestamp

@@ -129,7 +129,7 @@ def canonical(value: Any) -> str:
 
 
 def _flat(items: dict[str, Any]) -> bool:
-    for key, item in items.items():
+    for key, item in items.items():  # noqa: SIM110 (half as long as a generator)
         if type(item) not in _PLAIN or not key.isascii():
             return False
     return True
@@ -220,6 +220,8 @@ def _freeze(value: Any, depth: int) -> Any:
     kind = type(value)
     if kind is int or kind is bool or value is None or (kind is str and value.isascii()):
         return value
+    if kind is dict:
+        return _frozen(value, depth)
     if isinstance(value, Enum):
         return _freeze(value.value, depth)
     if isinstance(value, str):
@@ -234,14 +236,11 @@ def _freeze(value: Any, depth: int) -> Any:
         if not math.isfinite(value):
             raise JsonError(f"{value} has no JSON form; use None or text")
         # RFC 8785 writes these without a point, so that they are read as whole numbers.
-        return int(Decimal(repr(value))) if 2**53 <= abs(value) < 1e21 else float(value)
+        if 2**53 <= abs(value) < 1e21:
+            return int(Decimal(repr(value)))
+        return float(value) + 0.0  # it knows one zero only
     if isinstance(value, Mapping):
-        frozen = {}
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise JsonError(f"the key {key!r} must be text, not {type(key).__name__}")
-            frozen[_freeze(key, depth)] = _freeze(item, depth + 1)
-        return FrozenDict(frozen)
+        return _frozen(value, depth)
     if isinstance(value, list | tuple):
         return tuple(_freeze(item, depth + 1) for item in value)
     if isinstance(value, Decimal):
@@ -259,6 +258,15 @@ def _freeze(value: Any, depth: int) -> Any:
     if type(value).__module__ == "numpy" and hasattr(value, "item"):
         return _freeze(value.item(), depth)
     raise JsonError(f"a {type(value).__name__} has no JSON form; turn it into text, list or dict")
+
+
+def _frozen(value: Mapping[Any, Any], depth: int) -> FrozenDict:
+    frozen = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise JsonError(f"the key {key!r} must be text, not {type(key).__name__}")
+        frozen[_freeze(key, depth)] = _freeze(item, depth + 1)
+    return FrozenDict(frozen)
 
 
 def _write(value: Any, put: Callable[[str], None]) -> None:

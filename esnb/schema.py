@@ -75,6 +75,10 @@ def check_text(field: str, value: object) -> str:
     EventError
         If it is not text, is empty, too long, or holds NUL or a lone surrogate.
     """
+    limit = _LIMITS[field]
+    plain = type(value) is str and value.isascii() and "\x00" not in value
+    if plain and 0 < len(value) <= limit and (field != "stream" or value[0] != "-"):  # type: ignore[arg-type,index]
+        return value  # type: ignore[return-value]
     if not isinstance(value, str):
         raise EventError(field, f"must be text, not {type(value).__name__}")
     if not value:
@@ -85,7 +89,6 @@ def check_text(field: str, value: object) -> str:
         size = len(value.encode())
     except UnicodeEncodeError:
         raise EventError(field, "holds a lone surrogate, which is no character") from None
-    limit = _LIMITS[field]
     if size > limit:
         raise EventError(field, f"has {size} bytes; {limit} are allowed")
     if field == "stream" and not category_of(value):

@@ -214,6 +214,10 @@ class Event(BaseModel):
         known = _envelope(self)
         if isinstance(known, DomainEvent):
             return known.replace(**envelope) if envelope else known
+        return self.written(**envelope)
+
+    def written(self, **envelope: Any) -> DomainEvent:
+        """Return the event as one of its own, whatever it was written as before."""
         return DomainEvent(
             type(self).event_type,
             self.model_dump(mode="json", by_alias=True),
@@ -238,13 +242,12 @@ class Event(BaseModel):
 def happening(event: Event, **envelope: Any) -> tuple[Event, DomainEvent]:
     """Return the event as one that happens now, and what is written of it.
 
-    It is a copy that knows its time and its id: what a handler sees of it is what it will
-    see when the event is replayed, and writing it twice is writing it once.
+    It is read from what is written, and knows its time and its id: what a handler sees of it is
+    what it will see when the event is replayed, and writing it twice is writing it once.
     """
-    happens = event.model_copy()
-    written = happens.to_domain_event(**envelope)
-    object.__setattr__(happens, "_esnb_envelope", written)
-    return happens, written
+    cls = type(event)
+    written = event.written(**envelope)
+    return cls.from_payload(written.data, envelope=written), written
 
 
 def _envelope(event: Event) -> object:

@@ -80,6 +80,10 @@ class Finder:
         found = self.select(maybe, "event_id = ?", [event_id])
         return next(events_of(found), None)
 
+    def maybe(self, ids: Sequence[str]) -> set[str]:
+        """Return those of some event ids that may be sealed (one in 2**64 is a false alarm)."""
+        return self._ids.maybe(ids, self._snapshots.known_manifest().segments)
+
     def first_match(
         self, tail: Tail, queries: Sequence[EventQuery], after: int, state: State
     ) -> RecordedEvent | None:

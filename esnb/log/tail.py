@@ -385,6 +385,11 @@ class Tail:
             values = (*row, checksum(row))
             self._run("writing events", _INSERT, values)
 
+    def insert_many(self, rows: Iterable[Row]) -> None:
+        """Insert many events."""
+        with self.errors("writing events"):
+            self._cursor.executemany(_INSERT, ((*row, checksum(row)) for row in rows))
+
     def put_heads(self, heads: Iterable[tuple[str, int, int]]) -> None:
         """Set heads: stream, revision, position."""
         with self.errors("writing stream heads"):

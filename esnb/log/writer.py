@@ -30,6 +30,7 @@ from esnb.errors import (
 )
 from esnb.event import DomainEvent, RecordedEvent
 from esnb.log import files, locks
+from esnb.log.ahead import Ahead, Direct, Place
 from esnb.log.finder import EventQuery, Finder
 from esnb.log.layout import Layout
 from esnb.log.segment import read_segment
@@ -164,7 +165,10 @@ class Writer:
         refused: dict[str, EsnbError] = {}
         requests = [_Request((append,), (), -1, refused=refused) for append in appends]
         with self._leader:
-            self._serve(requests)
+            if self._batch is None:
+                self._serve_together(requests)
+            else:
+                self._serve(requests)
         for request in requests:
             if request.error is not None and not isinstance(request.error, _REFUSALS):
                 raise request.error
@@ -236,8 +240,9 @@ class Writer:
     def _serve(self, requests: Sequence[_Request]) -> None:
         """Serve requests in one transaction, each in a savepoint of its own."""
         if self._batch is not None:
+            place = Direct(self._tail_open(), self._finder)
             for request in requests:
-                self._batch = self._try(self._tail_open(), self._batch, request)
+                self._batch = self._try(place, self._batch, request)
                 self._written.extend(request.event_ids)
                 request.done = True
             return
@@ -245,12 +250,13 @@ class Writer:
         try:
             with self.transaction(at_stake) as (tail, before):
                 state = before
+                place = Direct(tail, self._finder)
                 if len(requests) == 1:
                     # Alone it needs no savepoint: its refusal undoes the transaction.
-                    state = self._write(tail, state, requests[0])
+                    state = self._write(place, state, requests[0])
                 else:
                     for request in requests:
-                        state = self._try(tail, state, request)
+                        state = self._try(place, state, request)
                 if state != before:
                     tail.put_state(state)
         except BaseException as error:
@@ -262,7 +268,20 @@ class Writer:
             for request in requests:
                 request.done = True
 
-    def _try(self, tail: Tail, state: State, request: _Request) -> State:
+    def _serve_together(self, requests: Sequence[_Request]) -> None:
+        """Serve requests in one transaction, asking and writing once for all of them."""
+        ids = [event_id for request in requests for event_id in request.event_ids]
+        streams = list({append.stream for request in requests for append in request.appends})
+        with self.transaction(ids) as (tail, before):
+            ahead = Ahead(tail, self._finder, ids, streams)
+            state = before
+            for request in requests:
+                state = self._try(ahead, state, request)
+            ahead.flush()
+            if state != before:
+                tail.put_state(state)
+
+    def _try(self, place: Place, state: State, request: _Request) -> State:
         refused = request.refused
         if refused:
             # What was decided after something that did not happen must not happen either, be
@@ -275,56 +294,54 @@ class Writer:
         # One append is refused before anything of it is written.
         apart = len(request.appends) > 1
         if apart:
-            tail.savepoint()
+            place.tail.savepoint()
         try:
-            state = self._write(tail, state, request)
+            state = self._write(place, state, request)
         except _REFUSALS as error:
             if apart:
-                tail.undo()
+                place.tail.undo()
             request.error = error
             if refused is not None:
                 refused.update(dict.fromkeys((a.stream for a in request.appends), error))
         else:
             if apart:
-                tail.release()
+                place.tail.release()
         return state
 
-    def _write(self, tail: Tail, state: State, request: _Request) -> State:
+    def _write(self, place: Place, state: State, request: _Request) -> State:
         if request.unless:
-            found = self._finder.first_match(tail, request.unless, request.after, state)
+            found = self._finder.first_match(place.tail, request.unless, request.after, state)
             known = set(request.event_ids)
             if found is not None and not (
-                found.event_id in known and self._all_known(tail, request)
+                found.event_id in known and self._all_known(place, request)
             ):
                 raise AppendConditionError(found.position, request.after)
         now = max(state.last_recorded_on, instants.micros(self._clock()))
         position = state.next_position
         for append in request.appends:
-            rows, results = self._rows(tail, append, position, now)
-            tail.insert(rows)
+            rows, results = self._rows(place, append, position, now)
             if rows:
-                last = rows[-1]
-                tail.put_head(append.stream, last.revision, last.position)
-                position = last.position + 1
+                place.put(append.stream, rows)
+                position = rows[-1].position + 1
             request.results.extend(results)
         if position == state.next_position:
             return state
         return State(position, now, state.manifest)
 
-    def _all_known(self, tail: Tail, request: _Request) -> bool:
-        return all(self._finder.by_id(tail, i) is not None for i in request.event_ids)
+    def _all_known(self, place: Place, request: _Request) -> bool:
+        return all(place.by_id(event_id) is not None for event_id in request.event_ids)
 
     def _rows(
-        self, tail: Tail, append: Append, position: int, now: int
+        self, place: Place, append: Append, position: int, now: int
     ) -> tuple[list[Row], list[RecordedEvent]]:
         results: list[RecordedEvent | int] = []
         rows: list[Row] = []
         written: list[DomainEvent] = []
         here: dict[str, int] = {}
-        head = tail.head(append.stream)
+        head = place.head(append.stream)
         revision = -1 if head is None else head.revision
         for event in append.events:
-            known = self._finder.by_id(tail, event.event_id)
+            known = place.by_id(event.event_id)
             if known is not None:
                 _same(append.stream, event, known)
                 results.append(known)

@@ -27,7 +27,7 @@ from esnb.write import logging
 from esnb.write.command import Command
 from esnb.write.handlers import COMMAND, Handler, Handlers, Letter
 from esnb.write.recent import Recent
-from esnb.write.repository import Loaded, Repository
+from esnb.write.repository import Repository
 
 __all__ = ["Dispatcher", "Open", "Outcome"]
 
@@ -230,20 +230,19 @@ class Dispatcher:
         command_id = opened.letter.command_id
         if not events:
             return Outcome((), stream, opened.revision, False, command_id)
-        newer = self.recent.take(kind, stream, events)
+        self.recent.take(kind, stream, events)
         revision = events[-1].revision
         every = self._every
         if every is not None and (revision + 1) // every > (events[0].revision) // every:
-            self._keep(self._repositories[kind], newer, stream)
+            self._keep(self._repositories[kind], stream)
         return Outcome(events, stream, revision, False, command_id)
 
-    def _keep(
-        self, repository: Repository[Any], newer: Loaded[Aggregate] | None, stream: str
-    ) -> None:
-        if newer is None:
+    def _keep(self, repository: Repository[Any], stream: str) -> None:
+        newest = self.recent.newest(repository.kind, stream)
+        if newest is None:
             repository.snapshot(stream)
         else:
-            repository.keep(newer)
+            repository.keep(newest)
 
 
 def another(letter: Letter, stream: str, name: object, of: str) -> CommandError:

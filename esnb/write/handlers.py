@@ -8,7 +8,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from types import FunctionType
 from typing import Any, TypeVar
 from uuid import UUID
@@ -85,7 +84,13 @@ def handles(
 
 @dataclass(frozen=True)
 class Letter:
-    """A command and what is said of its sending."""
+    """A command and what is said of its sending.
+
+    Attributes
+    ----------
+    command_id, first_id
+        Ids of the command and of its first event, as texts.
+    """
 
     command: Command
     actor: str | None = None
@@ -94,24 +99,24 @@ class Letter:
     occurred_on: object = None
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    command_id: str = field(init=False, repr=False)
+    first_id: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.command, Command):
             raise CommandError(
                 f"a command is an object of a command class, not {shown(self.command)}"
             )
+        if not isinstance(self.metadata, Mapping):
+            raise CommandError(
+                f"say the metadata of a command as a mapping: {shown(self.metadata)}"
+            )
         for key in (COMMAND, CAUSED_BY):
             if key in self.metadata:
                 raise CommandError(f"metadata: {key!r} is esnb's own; call it otherwise")
-
-    @cached_property
-    def command_id(self) -> str:
-        return str(self.command.command_id)
-
-    @cached_property
-    def first_id(self) -> str:
-        """The id of the first event."""
-        return event_id_of(self.command.command_id, 0)
+        # They are asked for often.
+        object.__setattr__(self, "command_id", str(self.command.command_id))
+        object.__setattr__(self, "first_id", event_id_of(self.command.command_id, 0))
 
     def event_id(self, place: int) -> str:
         """Return the id of an event by its number from 0: a UUID of version 5 (RFC 9562)."""

@@ -45,6 +45,8 @@ class Recent:
         self._log = log
         self._most = most
         self._held: OrderedDict[_Key, Loaded[Aggregate]] = OrderedDict()
+        # Events that came after the state that is held; they are folded when it is asked for.
+        self._pending: dict[_Key, list[RecordedEvent]] = {}
         self._lock = threading.Lock()
 
     def load(
@@ -59,7 +61,7 @@ class Recent:
         """
         key = (repository.kind, stream)
         with self._lock:
-            held = self._held.get(key)
+            held = self._caught_up(key)
             if held is not None:
                 self._held.move_to_end(key)
                 held = Loaded(copied(held.aggregate), held.event_id, held.position, 0)
@@ -75,43 +77,62 @@ class Recent:
         loaded = repository.load(stream)
         return None if loaded is None else self._hold(loaded)
 
-    def take(
-        self, kind: type[Aggregate], stream: str, events: Sequence[RecordedEvent]
-    ) -> Loaded[Aggregate] | None:
-        """Take in events that were just recorded; return the new state if it was held."""
+    def take(self, kind: type[Aggregate], stream: str, events: Sequence[RecordedEvent]) -> None:
+        """Take in events that were just recorded, if the state before them is held."""
+        key = (kind, stream)
         with self._lock:
-            held = self._held.get((kind, stream))
+            held = self._held.get(key)
             if held is None and events[0].revision == 0:
-                held = Loaded(kind(stream), "", -1, 0)
-            if held is None or held.aggregate.revision != events[0].revision - 1:
-                return None
-            # A copy: one that cannot take an event must not stay behind half moved.
-            aggregate = copied(held.aggregate)
-        newer = replayed(aggregate, iter(events), None)
-        if newer is not None:
-            self._put(newer)
-        return newer
+                self._put(Loaded(kind(stream), "", -1, 0))
+                held = self._held.get(key)
+            if held is None:
+                return
+            pending = self._pending.setdefault(key, [])
+            newest = pending[-1].revision if pending else held.aggregate.revision
+            if newest == events[0].revision - 1:
+                pending.extend(events)
+
+    def newest(self, kind: type[Aggregate], stream: str) -> Loaded[Aggregate] | None:
+        """Return a copy of the state that is held."""
+        with self._lock:
+            held = self._caught_up((kind, stream))
+            return None if held is None else replace(held, aggregate=copied(held.aggregate))
+
+    def _caught_up(self, key: _Key) -> Loaded[Aggregate] | None:
+        """Fold what was taken in, now that it is asked for."""
+        held = self._held.get(key)
+        pending = self._pending.pop(key, None)
+        if held is not None and pending:
+            # Should an event not fit, nothing half moved stays behind.
+            del self._held[key]
+            held = replayed(held.aggregate, iter(pending), None)
+            if held is not None:
+                self._held[key] = held
+        return held
 
     def forget(self, kind: type[Aggregate], stream: str) -> None:
         """Hold a state no longer."""
         with self._lock:
             self._held.pop((kind, stream), None)
+            self._pending.pop((kind, stream), None)
 
     def _hold(self, loaded: Loaded[Aggregate]) -> Loaded[Aggregate]:
         """Hold a state; return a copy of it."""
         copy_ = replace(loaded, aggregate=copied(loaded.aggregate))
-        self._put(loaded)
+        with self._lock:
+            self._put(loaded)
         return copy_
 
     def _put(self, loaded: Loaded[Aggregate]) -> None:
         key = (type(loaded.aggregate), loaded.aggregate.stream)
-        with self._lock:
-            held = self._held.get(key)
-            if held is None or held.aggregate.revision < loaded.aggregate.revision:
-                self._held[key] = loaded
-                self._held.move_to_end(key)
-            while len(self._held) > self._most:
-                self._held.popitem(last=False)
+        held = self._held.get(key)
+        if held is None or held.aggregate.revision < loaded.aggregate.revision:
+            self._held[key] = loaded
+            self._held.move_to_end(key)
+            self._pending.pop(key, None)
+        while len(self._held) > self._most:
+            gone, _ = self._held.popitem(last=False)
+            self._pending.pop(gone, None)
 
 
 class _NotPlain(Exception):

@@ -148,6 +148,14 @@ def test_what_was_applied_is_what_is_replayed(
         assert {event.actor for event in log.read()} == {"ann"}
 
 
+def test_an_event_is_applied_as_it_is_written(log: EventLog) -> None:
+    """JSON has one zero: a handler sees the one that replay will see."""
+    order = Order("1")
+    order.apply(Weighed(kilos=-0.0))
+    Repository(log, Order).save(order)
+    assert repr(order.kilos) == repr(Repository(log, Order).get("1").kilos) == "0.0"
+
+
 def test_both_names_of_an_aggregate_work(log: EventLog) -> None:
     orders = Repository(log, Order)
     order = Order("17")

@@ -19,6 +19,7 @@ Each chart has a twin that returns what it draws, from the same parameters:
 """
 
 from esnb.chart.alluvial import alluvial_chart, alluvial_steps
+from esnb.chart.by_type import type_counts, types_over_time
 from esnb.chart.counts import event_counts, state_counts
 from esnb.chart.difference import difference_edges, difference_map
 from esnb.chart.dotted import dots, dotted_chart
@@ -30,7 +31,6 @@ from esnb.chart.matrix import transition_matrix, transitions
 from esnb.chart.over_time import events_over_time, states_over_time
 from esnb.chart.renderer import enable, mimebundle
 from esnb.chart.spectrum import spectrum_chart, spectrum_lines
-from esnb.chart.types_over_time import type_counts, types_over_time
 from esnb.chart.variants import variants_chart
 
 __all__ = [

@@ -17,7 +17,7 @@ from esnb.chart.steps import Step, fitting, step
 from esnb.errors import InstantError, QueryError
 from esnb.schema import INSTANT
 
-__all__ = ["Shown", "count_events", "count_states", "event_counts", "state_counts"]
+__all__ = ["Shown", "count_events", "count_states", "event_counts", "public", "state_counts"]
 
 # More names than this share colours, and nobody tells them apart.
 TOP = 9
@@ -92,7 +92,7 @@ def event_counts(
     InstantError
         If there is no such zone.
     """
-    return _public(count_events(events, by, every, clock=clock, top=top, zone=zone))
+    return public(count_events(events, by, every, clock=clock, top=top, zone=zone))
 
 
 def state_counts(
@@ -120,7 +120,7 @@ def state_counts(
     QueryError
         If the table has other columns.
     """
-    return _public(count_states(counts, by, top=top, zone=zone))
+    return public(count_states(counts, by, top=top, zone=zone))
 
 
 def count_events(
@@ -132,15 +132,22 @@ def count_events(
     top: int = TOP,
     zone: str | None = None,
     most_rows: int | None = None,
+    weight: str | None = None,
 ) -> Shown:
-    """Do the work of `event_counts`; coarsen the bins if more than `most_rows` came out."""
+    """Do the work of `event_counts`; coarsen the bins if more than `most_rows` came out.
+
+    A row stands for as many events as the column `weight` says, or for one.
+    """
     table = relation(events)
     where = _known(zone_of(events, table, zone))
     base = table.select(
         column(table, clock).cast("TIMESTAMPTZ").alias("at"),
         column(table, by).cast("VARCHAR").alias("key"),
-    )
-    found = base.aggregate('count("at"), epoch(max("at")) - epoch(min("at"))').fetchone()
+        (ConstantExpression(1) if weight is None else column(table, weight)).alias("number"),
+    ).filter('"at" is not null')
+    found = base.aggregate(
+        'coalesce(sum("number"), 0), epoch(max("at")) - epoch(min("at"))'
+    ).fetchone()
     total, seconds = found if found is not None else (0, None)
     width = fitting(seconds or 0) if every == "auto" else step(every)
     counted = _binned(base, width, where)
@@ -199,7 +206,7 @@ def _known(zone: str) -> str:
 def _binned(base: DuckDBPyRelation, width: Step, zone: str) -> pa.Table:
     # Hours are cut in UTC: on the clocks of a place one of them comes twice a year.
     local = zone if width.civil else "UTC"
-    bins = base.filter('"at" is not null').select(
+    bins = base.select(
         _timezone(
             local,
             FunctionExpression(
@@ -207,10 +214,11 @@ def _binned(base: DuckDBPyRelation, width: Step, zone: str) -> pa.Table:
             ),
         ).alias("at"),
         column(base, "key"),
+        column(base, "number"),
     )
     return (
         _wall(bins, zone)
-        .aggregate('"at", wall, "key", count(*) as "count"', '"at", wall, "key"')
+        .aggregate('"at", wall, "key", sum("number")::bigint as "count"', '"at", wall, "key"')
         .to_arrow_table()
     )
 
@@ -278,7 +286,7 @@ def _top(
     )
 
 
-def _public(shown: Shown) -> DuckDBPyRelation:
+def public(shown: Shown) -> DuckDBPyRelation:
     """Return the rows under the names that a user knows."""
     rest = other_label(shown.keys)
     connection = duck.connect()

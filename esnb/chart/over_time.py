@@ -15,10 +15,10 @@ from esnb.chart.text import field_title, labels
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["events_over_time", "states_over_time"]
+__all__ = ["MOST_MARKS", "draw_events", "events_over_time", "states_over_time"]
 
 # Above this the browser slows down and no eye gains anything.
-_MOST_MARKS = 20_000
+MOST_MARKS = 20_000
 _MOST_INSTANTS = 1_000
 _WIDTH, _HEIGHT = 620, 240
 # Told apart on white as on black, and by most of those who see fewer colours.
@@ -61,16 +61,21 @@ def events_over_time(
     QueryError, InstantError
         As `event_counts`.
     """
+    shown = count_events(events, by, every, clock=clock, top=top, zone=zone, most_rows=MOST_MARKS)
+    return draw_events(shown, every, clock)
+
+
+def draw_events(shown: Shown, every: str, clock: str) -> alt.Chart:
+    """Draw counted events; `every` and `clock` are what was asked for."""
     import altair as alt
 
-    shown = count_events(events, by, every, clock=clock, top=top, zone=zone, most_rows=_MOST_MARKS)
-    title = f"Events over time by {field_title(by)}"
+    title = f"Events over time by {field_title(shown.by)}"
     if not shown.rows.num_rows or shown.step is None:
         return _nothing(title, "no events in this selection")
     said = [_names_said(shown, "events", shown.total)]
     width = f"1 bar = {shown.step}"
     if every not in ("auto", str(shown.step)) and shown.rows.num_rows and _longer(shown, every):
-        width += f" (every {every} would be more than {_MOST_MARKS:,} marks)"
+        width += f" (every {every} would be more than {MOST_MARKS:,} marks)"
     said.append(f"{width}, {field_title(clock)}, times in {shown.zone}")
     names, rows = _rows(shown)
     heights: dict[str, int] = {}

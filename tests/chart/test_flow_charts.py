@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import esnb
+import esnb.chart.by_type as types_module
 from esnb.chart import (
     alluvial_chart,
     alluvial_steps,
@@ -328,3 +330,46 @@ def test_types_over_time_are_the_events(cases):
     chart = types_over_time(flow, "1 hour", top=20)
     assert [row["f3"] for row in layers(chart)[0][1]] == [row["count"] for row in found]
     assert "1 bar = 1 hour, occurred_on, times in UTC" in subtitle(chart)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ABC"),
+            st.datetimes(datetime(2025, 10, 1), datetime(2025, 10, 28), timezones=st.just(UTC)),
+        ),
+        min_size=2,
+        max_size=30,
+    ),
+    st.sampled_from(["auto", "15 minutes", "1 hour", "1 day", "1 week", "1 month"]),
+    st.sampled_from(
+        ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns"]
+    ),
+)
+def test_millions_of_events_are_counted_by_quarters_of_an_hour_alike(events, every, zone):
+    table = pa.table(
+        {
+            "case": [f"c{number % 3}" for number in range(len(events))],
+            "what": [name for name, _ in events],
+            "at": pa.array([at for _, at in events], pa.timestamp("us", "UTC")),
+        }
+    )
+    flow = esnb.flow(table, case="case", event_type="what", at="at")
+    times = [at for _, at in events]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("esnb.chart.by_type._MANY", 1)
+        patched = types_module._quarters_do(flow.built().at, every)
+        quarters = rows_of(type_counts(flow, every, zone=zone))
+    assert patched == (max(times) - min(times) >= timedelta(days=2))
+    assert quarters == rows_of(type_counts(flow, every, zone=zone))
+
+
+def test_shorter_bins_and_old_times_are_not_counted_by_quarters(monkeypatch):
+    monkeypatch.setattr("esnb.chart.by_type._MANY", 1)
+    now = flow_of([["A", "B"]] * 60).built().at
+    assert types_module._quarters_do(now, "1 hour")
+    assert not types_module._quarters_do(now, "10 minutes")
+    assert not types_module._quarters_do(now - 60 * 365 * 86_400_000_000, "1 hour")
+    assert types_module._tallied(np.array([5, 5, 0]), 6)[1].tolist() == [1, 2]
+    assert types_module._tallied(np.array([5, 5, 0]), 10**12)[0].tolist() == [0, 5]

@@ -1,0 +1,197 @@
+"""Projections: catching up a read model in each sink, beside eventsourcing in the same run.
+
+Figures are events a second of one runner that begins at the first event: the log is read, and
+rows and checkpoint are durable at the end.  The peer keeps its events and its view in memory,
+which flatters it: its projections run over PostgreSQL or memory only, and PostgreSQL would want
+a pool of connections that is installed for nothing else here.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from measure import Bench, orders
+
+import esnb
+from esnb.write import DuckDBSink, PostgreSQLSink, Projection, RedisSink, Table, on
+from esnb.write.readmodels import Sink
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.projection.services import PostgreSQLServer, RedisServer
+
+TYPES = (
+    "OrderPlaced", "ItemAdded", "ItemRemoved", "AddressChanged", "OrderConfirmed",
+    "PaymentReceived", "OrderShipped",
+)  # fmt: skip
+SELECT = """
+    select stream as key, arg_max(event_type, position) as last,
+           sum((data->>'$.qty')::int) as items,
+           sum((data->>'$.price')::decimal(9, 2)) as value
+    from events group by 1
+"""
+EVENTS = 1_000_000
+FEWER = 200_000
+PEERS = 30_000
+
+
+class SetBased(Projection, category="order"):
+    """One SELECT over each batch."""
+
+    orders = Table(last=str, items=int, value=Decimal, select=SELECT, add=["items", "value"])
+
+
+class Handled(Projection, category="order"):
+    """The same in Python, event by event, as one writes it."""
+
+    orders = Table(last=str, items=int, value=Decimal)
+
+    @on(*TYPES)
+    def happened(self, e: esnb.RecordedEvent) -> None:
+        self.orders.put(e.stream, last=e.event_type)
+        self.orders.add(e.stream, items=e.data["qty"], value=Decimal(str(e.data["price"])))
+
+
+def catch_up(log: esnb.EventLog, projection: type[Projection], sink: Sink) -> float:
+    """Return events a second of one catch-up into an empty place, or of a rebuild."""
+    with log.project(projection, into=sink) as runner:
+        began = time.perf_counter()
+        report = runner.run() if not runner.rows() else runner.rebuild()
+        return report.events / (time.perf_counter() - began)
+
+
+def peer(count: int) -> float:
+    """Return events a second of a projection of eventsourcing, all of it in memory."""
+    from eventsourcing.application import Application
+    from eventsourcing.domain import Aggregate, event
+    from eventsourcing.persistence import Tracking
+    from eventsourcing.popo import POPOTrackingRecorder
+    from eventsourcing.projection import Projection as PeerProjection
+    from eventsourcing.projection import ProjectionRunner
+
+    class PeerOrder(Aggregate):
+        @event("Placed")
+        def __init__(self) -> None:
+            self.total = 0
+
+        @event("Added")
+        def add(self, sku: str, qty: int, price: float) -> None:
+            self.total += qty
+
+    class Shop(Application):  # type: ignore[type-arg]
+        pass
+
+    class View(POPOTrackingRecorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows: dict[Any, list[Any]] = {}
+
+        def note(self, key: Any, last: str, qty: int, price: float, tracking: Tracking) -> None:
+            with self._database_lock:
+                self._assert_tracking_uniqueness(tracking)
+                self._insert_tracking(tracking)
+                row = self.rows.setdefault(key, ["", 0, Decimal(0)])
+                row[0] = last
+                row[1] += qty
+                row[2] += Decimal(str(price))
+
+    class Board(PeerProjection[View]):
+        name = "board"
+
+        def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+            qty = getattr(domain_event, "qty", 0)
+            price = getattr(domain_event, "price", 0.0)
+            name = type(domain_event).__name__
+            self.view.note(domain_event.originator_id, name, qty, price, tracking)
+
+    runner = ProjectionRunner(application_class=Shop, projection_class=Board, view_class=View)
+    runner.stop()
+    # One application in memory serves writer and projection: the run begins when all is saved.
+    shop = runner.app
+    for _ in range(count // 11):
+        order = PeerOrder()
+        for _ in range(10):
+            order.add("SKU7", 3, 12.5)
+        shop.save(order)
+    board, view = runner.projection, runner.view
+    from eventsourcing.projection import ApplicationSubscription
+
+    began = time.perf_counter()
+    done = 0
+    with ApplicationSubscription(shop, gt=None) as subscription:
+        for happened, tracking in subscription:
+            board.process_event(happened, tracking)
+            done += 1
+            if done == count // 11 * 11:
+                break
+    rate = done / (time.perf_counter() - began)
+    assert sum(row[1] for row in view.rows.values()) == count // 11 * 30
+    return rate
+
+
+def following(log: esnb.EventLog, seconds: float) -> float:
+    """Return the share of one core that waiting for events takes."""
+    end = time.monotonic() + seconds
+    began = time.process_time()
+    waiting = log.subscribe(log.next_position - 1, follow=True, stop=lambda: time.monotonic() > end)
+    assert next(waiting, None) is None
+    return (time.process_time() - began) / seconds
+
+
+def main() -> None:
+    bench = Bench("projections")
+    folder = bench.folder
+    many = esnb.create(folder / "many", zone="UTC")
+    many.append_frame(orders(EVENTS))
+    fewer = esnb.create(folder / "fewer", zone="UTC")
+    fewer.append_frame(orders(FEWER))
+    peers = statistics.median(peer(PEERS) for _ in range(3))
+
+    def row(what: str, rate: float, promise: int) -> None:
+        bench.row(what, rate, "events/s", "limit", promise, rate / promise, "≥ 1", rate >= promise)
+        bench.row(
+            what, rate, "events/s", "eventsourcing, in memory", peers, rate / peers, "≥ 1",
+            rate >= peers,
+        )  # fmt: skip
+
+    rates = [catch_up(many, SetBased, DuckDBSink(folder / f"{n}.duckdb")) for n in range(3)]
+    row("projection to DuckDB, set-based, 1 M events", statistics.median(rates), 200_000)
+    rates = [catch_up(fewer, Handled, DuckDBSink(folder / f"h{n}.duckdb")) for n in range(3)]
+    row("projection to DuckDB, Python handlers", statistics.median(rates), 20_000)
+    server = PostgreSQLServer()
+    try:
+        for projection, how in ((SetBased, "set-based"), (Handled, "Python handlers")):
+            rates = [catch_up(fewer, projection, PostgreSQLSink(server.url)) for _ in range(3)]
+            row(f"projection to PostgreSQL, {how}", statistics.median(rates), 20_000)
+            with (
+                fewer.project(projection, into=PostgreSQLSink(server.url)) as used,
+                used._sink._transaction(),  # type: ignore[attr-defined]
+            ):
+                used._sink._run("drop view orders")  # type: ignore[attr-defined]
+    finally:
+        server.end()
+    place = folder / "redis"
+    place.mkdir()
+    redis = RedisServer(place)
+    try:
+        for projection, how in ((SetBased, "set-based"), (Handled, "Python handlers")):
+            rates = [catch_up(fewer, projection, RedisSink(redis.url)) for _ in range(3)]
+            row(f"projection to Redis, {how}", statistics.median(rates), 20_000)
+    finally:
+        redis.stop()
+    share = following(fewer, 5)
+    bench.row(
+        "waiting for events", share * 100, "% of a core", "limit", 1, share * 100, "≤ 1",
+        share <= 0.01,
+    )  # fmt: skip
+    many.close()
+    fewer.close()
+    bench.done()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,38 +1,25 @@
-"""Running sagas: reading the log, sending what they ask for, waking them in time."""
+"""Running sagas: taking the events of a log, sending what follows, waking them in time."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import heapq
-import json
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from esnb import instants
 from esnb.errors import (
-    CommandError,
     CommitUncertain,
-    DamagedLogError,
     DuplicateEventError,
-    EsnbError,
-    EventError,
     LogBusyError,
-    LogFormatError,
-    ReadOnlyLogError,
     RevisionConflictError,
     SagaError,
-    StorageError,
     StreamNotFoundError,
     shown,
 )
@@ -40,15 +27,14 @@ from esnb.event import DomainEvent, RecordedEvent
 from esnb.log import NO_STREAM, Append, Log
 from esnb.log.layout import Layout
 from esnb.log.locks import Lock
-from esnb.log.subscription import Batch, Wanted, Watcher
+from esnb.log.subscription import Batch, Watcher
 from esnb.schema import check_text
 from esnb.write import logging
-from esnb.write.command import Command
 from esnb.write.commands import Commands
-from esnb.write.dispatch import Outcome
-from esnb.write.handlers import event_id_of
 from esnb.write.saga import Saga
-from esnb.write.sagastate import ENDED, RESUMED, TOLD, Head, State
+from esnb.write.sagareader import READ, Reader
+from esnb.write.sagasender import Moved, Sender
+from esnb.write.sagastate import TOLD, State
 from esnb.write.sagasteps import Steps
 
 if TYPE_CHECKING:
@@ -57,20 +43,10 @@ if TYPE_CHECKING:
 __all__ = ["SagaReport", "SagaRunner"]
 
 _BATCH, _MOST = 2000, 10_000
-_SCAN = 100_000
 # Seconds between two tries for the lock, and longest wait while time may go by elsewhere.
 _TURN, _LONGEST = 0.1, 1.0
 _TRIES = 10
-_READ = "read"
-# What is wrong with the log is no failure of a step.
-_OF_THE_LOG = (
-    StorageError, LogBusyError, ReadOnlyLogError, DamagedLogError, LogFormatError, CommitUncertain,
-)  # fmt: skip
 _MOVED = (RevisionConflictError, DuplicateEventError, CommitUncertain)
-
-
-class _Moved(Exception):
-    """Somebody else wrote to a saga, or it is not known what was written."""
 
 
 @dataclass
@@ -171,14 +147,13 @@ class SagaRunner:
         self._saga = saga
         self._description = saga.description
         self._category = saga.description.category
-        self._commands = commands
-        self._known = {command.__name__: command for command in commands.known}
         self._after = after
         self._actor = self._category if actor is None else actor
         self._clock = log.clock if clock is None else clock
         self._size = batch
         self._steps = Steps(saga.description)
-        self._wanted = Wanted((), (*sorted(saga.description.handlers), RESUMED))
+        self._reader = Reader(log, saga, self._steps)
+        self._sender = Sender(commands, self._actor)
         self._watcher = Watcher(log.source, poll)
         self._stopping = threading.Event()
         self._running = False
@@ -289,7 +264,7 @@ class SagaRunner:
         wrong = 0
         while True:
             try:
-                if self._whole < 0 or self._others_wrote():
+                if self._whole < 0 or self._reader.others_wrote(self._whole):
                     self._load()
                 self._whole = -1
                 while self._once() and not self._stopping.is_set():
@@ -302,7 +277,7 @@ class SagaRunner:
                 )
                 if self._stopping.is_set():
                     return
-            except _Moved as moved:
+            except Moved as moved:
                 wrong += 1
                 if wrong > _TRIES:
                     raise moved.__cause__ or moved from None
@@ -311,7 +286,7 @@ class SagaRunner:
         """Take what there is and what is due; return whether there was any."""
         now = self._clock()
         before = self._position
-        for batch in self._log.source.batches(before, self._wanted, self._size):
+        for batch in self._reader.batches(before, self._size):
             self._take(batch)
             self._position = batch.through
             if self._stopping.is_set():
@@ -336,13 +311,16 @@ class SagaRunner:
         A saga that has something to send takes no further event before that is noted, so that
         what becomes of it does not depend on how much of the log is read at a time.
         """
-        queues = self._queues(batch)
+        queues = self._reader.queues(batch, self._open)
+        self._report.events += batch.table.num_rows
+        # One that ends meanwhile is open no more, and must not begin anew.
+        states = {
+            stream: self._open.setdefault(stream, self._steps.new(stream)) for stream in queues
+        }
         while queues:
             touched = []
             for stream, queue in list(queues.items()):
-                state = self._open.get(stream)
-                if state is None:
-                    state = self._open[stream] = self._steps.new(stream)
+                state = states[stream]
                 self._advance(state, queue)
                 touched.append(state)
                 if not queue:
@@ -398,73 +376,15 @@ class SagaRunner:
     def _drain(self, states: Iterable[State], until: dict[str, datetime]) -> None:
         """Send what is to be sent now, one command a saga at a time, and note how it ended."""
         waiting = [state for state in states if state.ready(until.get(state.stream))]
+        # Who comes first gets the last piece, whether they were read in one go or after a crash.
+        waiting.sort(key=lambda state: (state.seen, state.stream))
         while waiting:
             heads = [(state, head) for state in waiting if (head := state.head()) is not None]
-            for (state, head), how in zip(heads, self._sent(heads), strict=True):
+            ended = self._sender.send([head for _, head in heads])
+            for (state, head), how in zip(heads, ended, strict=True):
                 self._steps.ended(state, head, how, self._clock())
             self._commit(waiting)
             waiting = [state for state in waiting if state.ready(until.get(state.stream))]
-
-    # --- sending -----------------------------------------------------------------------------
-
-    def _sent(self, heads: Sequence[tuple[State, Head]]) -> list[Outcome | Exception]:
-        """Send commands; return how each ended."""
-        ended: dict[int, Outcome | Exception] = {}
-        together: dict[int, tuple[Command, dict[str, Any]]] = {}
-        alone: dict[int, tuple[Command, dict[str, Any]]] = {}
-        for number, (_, head) in enumerate(heads):
-            try:
-                command = self._command(head)
-                waits = self._commands.waits(command)
-            except EsnbError as error:
-                ended[number] = error
-                continue
-            envelope = {
-                "actor": self._actor,
-                "correlation_id": head.item["talk"],
-                "causation_id": head.item["cause"],
-            }
-            (alone if waits else together)[number] = command, envelope
-        if alone:
-            ended |= zip(alone, _waited(self._commands, list(alone.values())), strict=True)
-        ended |= zip(together, self._grouped(list(together.values())), strict=True)
-        for how in ended.values():
-            if isinstance(how, CommitUncertain):
-                raise _Moved from how
-            if isinstance(how, _OF_THE_LOG):
-                raise how
-        return [ended[number] for number in range(len(heads))]
-
-    def _grouped(
-        self, letters: Sequence[tuple[Command, dict[str, Any]]]
-    ) -> list[Outcome | Exception]:
-        if len(letters) > 1:
-            try:
-                with self._commands.batch() as batch:
-                    sent = [batch.send(command, **envelope) for command, envelope in letters]
-                return [one.ended or CommandError("it was not sent") for one in sent]
-            except CommitUncertain as error:
-                raise _Moved from error
-            except _OF_THE_LOG:
-                raise
-            except Exception:  # noqa: S110 (an error of one handler: which one is told below)
-                pass
-        found: list[Outcome | Exception] = []
-        for command, envelope in letters:
-            try:
-                found.append(self._commands.send(command, **envelope))
-            except Exception as error:
-                found.append(error)
-        return found
-
-    def _command(self, head: Head) -> Command:
-        kind = self._known.get(head.command)
-        if kind is None:
-            raise CommandError(
-                f"nothing handles {head.command}; give its aggregate to the commands that the "
-                "runner was made with"
-            )
-        return kind(command_id=head.command_id, **head.fields)
 
     # --- the sagas' own streams --------------------------------------------------------------
 
@@ -473,11 +393,11 @@ class SagaRunner:
         changed = [state for state in states if state.pending]
         if not changed:
             return
-        appends = [self._append(state, self._actor, {_READ: self._low}) for state in changed]
+        appends = [self._append(state, self._actor, {READ: self._low}) for state in changed]
         try:
             self._log.append_many(*appends)
         except _MOVED as error:
-            raise _Moved from error
+            raise Moved from error
         for state in changed:
             self._noted(state)
 
@@ -519,137 +439,26 @@ class SagaRunner:
     def _told(self, saga: str, actor: str | None, back: str | None) -> None:
         own = f"{self._category}-"
         stream = check_text("stream", saga if saga.startswith(own) else own + saga)
-        state = self._read(stream)
+        state = self._reader.state(stream)
         if state.revision < 0:
             raise StreamNotFoundError(stream, self._log.streams_near(stream))
         self._steps.resume(state, self._clock(), back=back)
         append = self._append(state, actor or self._actor, {})
         self._log.append_many(append)
 
-    def _read(self, stream: str) -> State:
-        return State.of(stream, self._description.initial, self._log.read_stream(stream))
-
-    # --- reading -----------------------------------------------------------------------------
-
-    def _queues(self, batch: Batch) -> dict[str, deque[RecordedEvent]]:
-        """Return the events of a batch by the saga that they are for."""
-        queues: dict[str, deque[RecordedEvent]] = {}
-        for event in batch.events():
-            if event.event_type == RESUMED and event.category == self._category:
-                known = self._open.get(event.stream)
-                if known is not None:
-                    if known.revision < event.revision:
-                        known = self._open[event.stream] = self._read(event.stream)
-                    came = queues.get(event.stream, ())
-                    queues[event.stream] = deque([*self._missed(known, batch.after), *came])
-                continue
-            if event.category == self._category:
-                continue
-            self._report.events += 1
-            stream = self._stream_of(event)
-            if stream is not None:
-                queues.setdefault(stream, deque()).append(event)
-        unknown = [stream for stream in queues if stream not in self._open]
-        heads = self._log.glance([], unknown).heads
-        for stream in unknown:
-            there = (
-                next(self._log.read_stream(stream), None) is not None
-                if heads is None
-                else stream in heads
-            )
-            # All that have not ended are known.
-            if there or not self._begun_in(queues[stream]):
-                del queues[stream]
-        return queues
-
-    def _begun_in(self, queue: deque[RecordedEvent]) -> bool:
-        begins = self._description.begins
-        while queue and queue[0].event_type not in begins:
-            queue.popleft()
-        return bool(queue)
-
-    def _stream_of(self, event: RecordedEvent) -> str | None:
-        found = self._saga.id_of(event)
-        if found is None:
-            return None
-        try:
-            return check_text("stream", f"{self._category}-{found}")
-        except EventError:
-            return None  # no stream is called so, hence no saga
-
-    def _missed(self, state: State, through: int) -> Iterator[RecordedEvent]:
-        """Yield the events that a saga did not take while it was stuck."""
-        wanted = Wanted((), tuple(sorted(self._description.handlers)))
-        for batch in self._log.source.batches(state.seen, wanted, _SCAN, before=through + 1):
-            for event in batch.events():
-                if self._stream_of(event) == state.stream:
-                    yield event
-
-    def _others_wrote(self) -> bool:
-        """Tell whether sagas were moved since the last run by somebody else."""
-        for batch in self._log.source.batches(self._whole, Wanted((self._category,)), _SCAN):
-            types = batch.table["event_type"]
-            if pc.any(pc.not_equal(types, RESUMED)).as_py():
-                return True
-        return False
-
     def _load(self) -> None:
-        """Read all sagas that have not ended, and how far the log was read for them."""
-        self._open, self._heap = {}, []
-        source, read = self._log.source, -1
-        ended: list[pa.Array] = []
-        for batch in source.batches(-1, Wanted((self._category,), (ENDED,)), _SCAN):
-            if batch.table.num_rows:
-                ended.append(pc.unique(batch.table["stream"]))
-                read = max(read, _read_of(batch.table["metadata"][-1].as_py()))
-        gone = pa.concat_arrays(ended) if ended else pa.array([], pa.string())
-        for batch in source.batches(-1, Wanted((self._category,)), _SCAN):
-            table = batch.table
-            table = table.filter(pc.invert(pc.is_in(table["stream"], gone)))
-            read = max(read, self._folded(table))
+        """Begin anew with what the log has."""
+        self._open, read = self._reader.load()
         self._position = self._low = self._after if read < 0 else read
+        self._heap = []
         states = list(self._open.values())
-        for stream in self._accepted(states):
-            # What was accepted is noted before anything else is decided, also where a clock
-            # was set back since.
-            self._open[stream].again = instants.EPOCH
         for state in states:
             due = state.due()
             if due is not None:
                 heapq.heappush(self._heap, (due.at, state.stream))
         now = self._clock()
-        self._drain(
-            states, {state.stream: now for state in states if state.again == instants.EPOCH}
-        )
-
-    def _folded(self, table: pa.Table) -> int:
-        names = [
-            "stream", "revision", "event_type", "data", "event_id", "correlation_id",
-            "causation_id", "metadata",
-        ]  # fmt: skip
-        read = -1
-        columns = [table[name].to_pylist() for name in names]
-        for stream, *event, metadata in zip(*columns, strict=True):
-            state = self._open.get(stream)
-            if state is None:
-                state = self._open[stream] = self._steps.new(stream)
-            state.replay(*event)
-            read = max(read, _read_of(metadata))
-        return read
-
-    def _accepted(self, states: Iterable[State]) -> list[str]:
-        """Return the sagas whose command was tried again and is in the log."""
-        tried = {
-            event_id_of(head.command_id, 0): state.stream
-            for state in states
-            if state.tries and (head := state.head()) is not None
-        }
-        found: list[str] = []
-        ids = list(tried)
-        for start in range(0, len(ids), _MOST):
-            known = self._log.glance(ids[start : start + _MOST], []).known
-            found += [tried[one] for one in known]
-        return found
+        accepted = [state.stream for state in states if state.again == instants.EPOCH]
+        self._drain(states, dict.fromkeys(accepted, now))
 
     # --- taking turns ------------------------------------------------------------------------
 
@@ -692,28 +501,3 @@ class SagaRunner:
 def _is_due(state: State, now: datetime) -> bool:
     due = state.due()
     return due is not None and due.at <= now
-
-
-def _read_of(metadata: str) -> int:
-    found = json.loads(metadata).get(_READ)
-    return found if isinstance(found, int) else -1
-
-
-def _waited(
-    commands: Commands, letters: Sequence[tuple[Command, dict[str, Any]]]
-) -> list[Outcome | Exception]:
-    """Send commands whose handlers are ``async``, side by side, in a loop of their own."""
-
-    async def all_of() -> list[Any]:
-        return await asyncio.gather(
-            *(commands.asend(command, **envelope) for command, envelope in letters),
-            return_exceptions=True,
-        )
-
-    # In a notebook a loop runs in this thread already.
-    with ThreadPoolExecutor(1) as thread:
-        found: list[Any] = thread.submit(asyncio.run, all_of()).result()
-    for one in found:
-        if isinstance(one, BaseException) and not isinstance(one, Exception):
-            raise one
-    return found

@@ -124,16 +124,14 @@ class State:
     before: str = "new"
     pending: list[Pending] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, stream: str, initial: dict[str, Any], events: Iterable[RecordedEvent]) -> State:
-        """Return a saga as its recorded events make it."""
-        state = cls(stream, dict(initial))
+    def replayed(self, events: Iterable[RecordedEvent]) -> State:
+        """Take in recorded events, and return the saga."""
         for event in events:
-            state.replay(
+            self.replay(
                 event.revision, event.event_type, event.data_text, event.event_id,
                 event.correlation_id, event.causation_id,
             )  # fmt: skip
-        return state
+        return self
 
     def replay(
         self,

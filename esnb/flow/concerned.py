@@ -132,13 +132,14 @@ def by_object(batch: Any, types: tuple[str, ...] | None) -> Any:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     lengths = batch.column("tags").value_lengths().to_numpy(zero_copy_only=False)
-    codes = [code[streams.indices.to_numpy()]]
-    codes.append(code[len(streams.dictionary) :][tags.indices.to_numpy()])
-    ranks = [rank, np.repeat(rank, lengths)]
+    named = code[len(streams.dictionary) :][tags.indices.to_numpy()]
+    keys = np.concatenate([code[streams.indices.to_numpy()], named])
+    there = keys >= 0
+    keys *= len(order)
+    keys += np.concatenate([rank, np.repeat(rank, lengths)])
+    if not there.all():
+        keys = keys[there]
     # In place: `numpy.unique` would hash before it sorts.
-    keys = np.concatenate(
-        [one[one >= 0] * len(order) + of[one >= 0] for one, of in zip(codes, ranks, strict=True)]
-    )
     keys.sort()
     keys = keys[np.diff(keys, prepend=-1) > 0]
     case, row = np.divmod(keys, max(len(order), 1))
@@ -146,7 +147,7 @@ def by_object(batch: Any, types: tuple[str, ...] | None) -> Any:
     return pa.record_batch(
         {
             "case": pa.DictionaryArray.from_arrays(pa.array(case.astype(np.int32)), objects),
-            "event_type": batch.column("event_type").take(pa.array(event)),
+            "event_type": batch.column("event_type").dictionary_encode().take(pa.array(event)),
             "at": at[event],
             "position": position[event],
         }

@@ -1,0 +1,1 @@
+"""Domains written with esnb, to read, to try out and to measure."""

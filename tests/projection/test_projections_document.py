@@ -31,7 +31,7 @@ def test_the_examples_run(log: EventLog, tmp_path: Path, monkeypatch: pytest.Mon
     names: dict[str, Any] = {"__name__": "projections", "log": log}
     for block in blocks:
         ended = block.replace("follow=True", "follow=False")
-        exec(compile(ended, "projections.md", "exec"), names)  # noqa: S102
+        exec(compile(ended, "projections.md", "exec", dont_inherit=True), names)  # noqa: S102
     assert names["runner"].rows("orders")["order-1"]["paid"] == Decimal("10.50")
     assert names["runner"].rows("customers") == {"ann": {"orders": 2}}
     revenue = log.project(names["Revenue"], into=names["DuckDBSink"]("revenue.duckdb"))

@@ -10,9 +10,10 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import esnb
 from esnb import FlowError
 from esnb.flow import paths
 from esnb.flow.spans import micros
@@ -324,6 +325,27 @@ def test_rework_of_the_shop():
         "share",
     ]  # fmt: skip
     assert rows_of(found)[0] == ("placed", 3, 5, 2, 2, 0, 2, 2 / 3)
+
+
+@settings(max_examples=30)
+@given(cases_of(["placed", "paid", "held"]))
+def test_patterns_find_the_cases_behind_places_and_rework(cases):
+    rows = [(name, *event) for name, case in cases.items() for event in case]
+    names, kinds, instants = zip(*rows, strict=True) if rows else ([], [], [])
+    table = pa.table(
+        {
+            "case": pa.array(names, pa.string()),
+            "event_type": pa.array(kinds, pa.string()),
+            "at": pa.array(instants, pa.timestamp("us", "UTC")),
+        }
+    )
+    flow = esnb.flow(table, case="case", event_type="event_type", at="at")
+    for place, source, target, cases_there in flow.steps(3).fetchall():
+        pattern = f"^ {'. ' * (place - 1)} {source} {target or '$'}"
+        assert len(flow.match(pattern).streams()) == cases_there
+    for kind, *_, self_loops, _, reworked, _ in flow.rework().fetchall():
+        assert len(flow.match(f"{kind} ... {kind}").streams()) == reworked
+        assert (len(flow.match(f"{kind} {kind}").streams()) > 0) == (self_loops > 0)
 
 
 def test_a_case_of_a_million_events_and_a_thousand_types():

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import esnb
 from esnb import FlowError
+from esnb.flow import concerned
 from tests.flow.told import HOUR, START, Told, histories, recorded, written
 
 MICRO = timedelta(microseconds=1)
@@ -217,6 +218,23 @@ def test_events_are_chosen_as_for_any_flow(place, events, cut, option):
         flow = log.object_flow(**options)
         assert keyed(flow.directly_follows(), 4) == edges(found)
         assert keyed(flow.sharing(), 2) == sharing(found)
+
+
+@settings(max_examples=20)
+@given(events_of_objects, st.integers(0, 20))
+def test_files_are_read_one_by_one_or_together(place, events, cut):
+    """A life of an object goes on from file to file, however many of them are read at once."""
+    with written(place(), events, cut) as log:
+        log.seal()
+        log.append("order-1", esnb.DomainEvent("last", {}, occurred_on=START, tags=["item:1"]))
+        tables = []
+        for together in (1, 400_000):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(concerned, "_TOGETHER", together)
+                tables.append(log.object_flow().directly_follows().fetchall())
+        assert tables[0] == tables[1]
+        last = Told("order-1", "last", 0, None, ("item:1",), "")
+        assert keyed(log.object_flow().directly_follows(), 4) == edges(lives([*events, last]))
 
 
 @settings(max_examples=20)

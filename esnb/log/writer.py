@@ -62,11 +62,16 @@ EXISTS = Expected.EXISTS
 
 @dataclass(frozen=True)
 class Append:
-    """Events for one stream, and the revision that the stream must be at."""
+    """Events for one stream, and the revision that the stream must be at.
+
+    With `fresh` an event whose id the log has is refused (`DuplicateEventError`), whatever it
+    says; otherwise one that says the same is no event.
+    """
 
     stream: str
     events: Sequence[DomainEvent]
     expected_revision: int | Expected = ANY
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         check_text("stream", self.stream)
@@ -343,6 +348,8 @@ class Writer:
         for event in append.events:
             known = place.by_id(event.event_id)
             if known is not None:
+                if append.fresh:
+                    raise DuplicateEventError(event.event_id, ["place"])
                 _same(append.stream, event, known)
                 results.append(known)
             elif event.event_id in here:

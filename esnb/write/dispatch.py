@@ -27,7 +27,7 @@ from esnb.write import logging
 from esnb.write.command import Command
 from esnb.write.handlers import COMMAND, Handler, Handlers, Letter
 from esnb.write.recent import Recent
-from esnb.write.repository import Repository
+from esnb.write.repository import Loaded, Repository
 
 __all__ = ["Dispatcher", "Open", "Outcome"]
 
@@ -82,7 +82,7 @@ class Open:
         """What is to be written, of the events that were applied."""
         events = [event.to_domain_event() for event in self.aggregate.uncommitted]
         expected = NO_STREAM if self.revision < 0 else self.revision
-        return Append(self.aggregate.stream, events, expected)
+        return Append(self.aggregate.stream, events, expected, fresh=True)
 
 
 class Dispatcher:
@@ -119,7 +119,13 @@ class Dispatcher:
         if handler.waits:
             raise CommandError(f"{handler.name} is async; say await commands.asend(…)")
         with _Told(letter, handler) as told:
-            for _ in self._attempts():
+            ended = self._at_once(letter, handler)
+            if isinstance(ended, Outcome):
+                return told.ended(ended)
+            if ended is not None:
+                told.conflict(ended)
+            for pause in pauses(self.tries, len(told.conflicts)):
+                time.sleep(pause)
                 opened = self.open(letter, handler)
                 if isinstance(opened, Outcome):
                     return told.ended(opened)
@@ -160,11 +166,37 @@ class Dispatcher:
         self.check()
         return self.handlers.of(letter.command)
 
-    def _attempts(self) -> Iterator[None]:
-        for pause in pauses(self.tries):
-            if pause:
-                time.sleep(pause)
-            yield
+    def _at_once(self, letter: Letter, handler: Handler) -> Outcome | LogError | None:
+        """Decide on the state that is held, without a look whether it is the newest.
+
+        The append tells, since it expects that revision and ids that nobody has.  Where nothing
+        is to be appended a look tells.  None if the command is to be decided on anew.
+        """
+        stream = letter.command.stream_in(handler.kind.description.category)
+        held = self.recent.held(handler.kind, stream)
+        if held is None and handler.creates is not True:
+            return None
+        aggregate = handler.kind(stream) if held is None else held.aggregate
+        opened = Open(letter, handler, aggregate, aggregate.revision)
+        try:
+            handler.decide(aggregate, letter, self.clock())
+        except Exception:
+            if self._is_newest(letter, stream, held):
+                raise
+            return None
+        if aggregate.uncommitted:
+            return self._append(opened)
+        return self.done(opened, ()) if self._is_newest(letter, stream, held) else None
+
+    def _is_newest(self, letter: Letter, stream: str, held: Loaded[Aggregate] | None) -> bool:
+        """Tell whether a command that is new was decided on with the newest state."""
+        seen = self.log.glance([letter.first_id], [stream])
+        if seen.known or seen.heads is None:
+            return False
+        head = seen.heads.get(stream)
+        if held is None or head is None:
+            return held is None and head is None
+        return held.position == head.position
 
     # --- the steps ---------------------------------------------------------------------------
 
@@ -213,9 +245,7 @@ class Dispatcher:
             return self.done(opened, ())
         append = opened.append
         try:
-            events = self.log.append(
-                append.stream, append.events, expected_revision=append.expected_revision
-            )
+            events = self.log.append_many(append)
         except (RevisionConflictError, DuplicateEventError) as conflict:
             # The same command, sent by another at the same time, is found at the next try.
             return conflict
@@ -238,7 +268,7 @@ class Dispatcher:
         return Outcome(events, stream, revision, False, command_id)
 
     def _keep(self, repository: Repository[Any], stream: str) -> None:
-        newest = self.recent.newest(repository.kind, stream)
+        newest = self.recent.held(repository.kind, stream)
         if newest is None:
             repository.snapshot(stream)
         else:
@@ -253,13 +283,19 @@ def another(letter: Letter, stream: str, name: object, of: str) -> CommandError:
     )
 
 
-def pauses(tries: int) -> Iterator[float]:
-    """Yield how long to wait before each try: by chance, so that two rivals part."""
-    yield 0.0
-    longest = _FIRST_PAUSE
-    for _ in range(tries - 1):
-        yield random.uniform(0, longest)  # noqa: S311 (nothing secret)
-        longest = min(longest * 1.5, _LONGEST_PAUSE)
+def pauses(tries: int, done: int = 0) -> Iterator[float]:
+    """Yield how long to wait before each try: by chance, so that two rivals part.
+
+    Parameters
+    ----------
+    done
+        How many of the tries were made already.
+    """
+    longest = 0.0
+    for number in range(tries):
+        if number >= done:
+            yield random.uniform(0, longest)  # noqa: S311 (nothing secret)
+        longest = min(longest * 1.5, _LONGEST_PAUSE) or _FIRST_PAUSE
 
 
 @dataclass
@@ -312,4 +348,6 @@ def tell(
 
 def letter_of(command: Command, **envelope: Any) -> Letter:
     """Return a command with what is said of its sending."""
-    return Letter(command, **{name: value for name, value in envelope.items() if value is not None})
+    if None in envelope.values():
+        envelope = {name: value for name, value in envelope.items() if value is not None}
+    return Letter(command, **envelope)

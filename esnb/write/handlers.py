@@ -82,7 +82,7 @@ def handles(
     return marked
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Letter:
     """A command and what is said of its sending.
 
@@ -115,8 +115,8 @@ class Letter:
             if key in self.metadata:
                 raise CommandError(f"metadata: {key!r} is esnb's own; call it otherwise")
         # They are asked for often.
-        object.__setattr__(self, "command_id", str(self.command.command_id))
-        object.__setattr__(self, "first_id", event_id_of(self.command.command_id, 0))
+        self.command_id = str(self.command.command_id)
+        self.first_id = event_id_of(self.command.command_id, 0)
 
     def event_id(self, place: int) -> str:
         """Return the id of an event by its number from 0: a UUID of version 5 (RFC 9562)."""

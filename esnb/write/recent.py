@@ -92,11 +92,14 @@ class Recent:
             if newest == events[0].revision - 1:
                 pending.extend(events)
 
-    def newest(self, kind: type[Aggregate], stream: str) -> Loaded[Aggregate] | None:
-        """Return a copy of the state that is held."""
+    def held(self, kind: type[Aggregate], stream: str) -> Loaded[Aggregate] | None:
+        """Return a copy of the state that is held, which may not be the newest."""
         with self._lock:
             held = self._caught_up((kind, stream))
-            return None if held is None else replace(held, aggregate=copied(held.aggregate))
+            if held is None:
+                return None
+            self._held.move_to_end((kind, stream))
+            return Loaded(copied(held.aggregate), held.event_id, held.position, 0)
 
     def _caught_up(self, key: _Key) -> Loaded[Aggregate] | None:
         """Fold what was taken in, now that it is asked for."""

@@ -282,7 +282,7 @@ def test_after_an_uncertain_commit_it_is_sent_again(
     log: EventLog, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands.send(PlaceOrder(order_id="1", customer="ann"))
-    append = log.append
+    append = log.append_many
 
     def uncertain(*arguments: Any, **options: Any) -> Any:
         recorded = append(*arguments, **options)
@@ -290,11 +290,39 @@ def test_after_an_uncertain_commit_it_is_sent_again(
 
     command = ConfirmOrder(order_id="1")
     with monkeypatch.context() as patch:
-        patch.setattr(log, "append", uncertain)
+        patch.setattr(log, "append_many", uncertain)
         with pytest.raises(CommitUncertain):
             commands.send(command)
     assert commands.send(command).repeated
     assert types(log) == ["OrderPlaced", "OrderConfirmed"]
+
+
+def test_a_command_that_would_lead_to_more_by_now_leads_to_what_it_led_to(
+    tmp_path: Path,
+) -> None:
+    """Its first event would be the same to the letter, since the clock stands still."""
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    with esnb.create(tmp_path / "log", zone="UTC", clock=lambda: now) as log:
+
+        class More(Command):
+            order_id: str
+
+        @handles(More)
+        def more(order: Order, command: More) -> Any:
+            yield ItemAdded(sku="a", quantity=1)
+            if order.items["a"] > 1:
+                yield ItemAdded(sku="b", quantity=1)
+
+        commands = log.commands(Order, more)
+        place, first = PlaceOrder(order_id="1", customer="ann"), More(order_id="1")
+        for command in (place, first):
+            assert not commands.send(command).repeated
+            assert commands.send(command).repeated
+        assert [one.revision for one in commands.send_many([first, place])] == [1, 0]  # type: ignore[union-attr]
+        log.append("order-1", ItemAdded(sku="a", quantity=1))
+        again = commands.send(first)
+        assert (again.repeated, again.revision, len(again.events)) == (True, 1, 1)
+        assert log.next_position == 3
 
 
 def test_threads_that_send_one_command_send_it_once(log: EventLog, commands: Commands) -> None:
@@ -638,8 +666,8 @@ def test_logs_that_take_no_commands(log: EventLog, commands: Commands) -> None:
     with esnb.open(log.path, read_only=True) as readable:
         with pytest.raises(ReadOnlyLogError):
             readable.commands(Order).send(ConfirmOrder(order_id="1"))
-        with pytest.raises(CommandRejected):
-            readable.commands(Order).send(PlaceOrder(order_id="1", customer="x"))
+        with pytest.raises(CommandRejected, match="below 0"):
+            readable.commands(Order).send(PlaceOrder(order_id="2", customer="x", total=-1))
     assert log.next_position == 1
 
 

@@ -58,7 +58,7 @@ def places(steps: Steps, most: int = 8) -> Any:
     followed[np.cumsum(lengths) - 1] = steps.lengths > most
     next_[followed] = steps.type_ids[rows[followed] + 1]
     pair = steps.type_ids[rows].astype(np.int64) * (types + 1) + next_
-    place = steps.places[rows].astype(np.int64)
+    place = rows - np.repeat(steps.firsts[:-1], lengths)
     found, pairs = None, types * (types + 1)
     if (int(place.max(initial=0)) + 1) * pairs >= 2**63:
         found, pair = np.unique(pair, return_inverse=True)

@@ -13,6 +13,7 @@ from esnb.schema import COLUMNS
 
 __all__ = ["events_sql"]
 
+_NUMBER = "_esnb_row"
 _TAIL = "_esnb_tail"  # the name under which a cursor knows the tail of its snapshot
 
 
@@ -32,5 +33,8 @@ def events_sql(
     # An empty tail would double the time of a look-up; without segments it gives the types.
     if tail.num_rows or not segments:
         cursor.register(_TAIL, tail)
-        parts.append(f"select {names} from {quote(_TAIL)}")  # noqa: S608
+        # DuckDB pushes the Bloom filters of joins through a union into its files and into Arrow,
+        # which refuses them: through numbered rows it cannot.
+        rows = f"select *, row_number() over () as {_NUMBER} from {quote(_TAIL)}"  # noqa: S608
+        parts.append(f"select {names} from ({rows}) where {_NUMBER} > 0")  # noqa: S608
     return " union all ".join(parts)

@@ -7,7 +7,7 @@ arrays here or from the tables that `Steps.register` puts on a cursor.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,8 @@ TypeIds = npt.NDArray[np.int32]
 
 _INSTANT = pa.timestamp("us", "UTC")
 _DAY = 86_400_000_000
+# Runs of fewer events than these, on average, are disorder.
+_SHORT = 4
 _NEEDED = {"event_type": "type", "case": "case", "at": "time"}
 
 
@@ -165,13 +167,13 @@ def interval_sql(micros: str) -> str:
     return f"(to_days(({micros} // {_DAY})::INTEGER) + to_microseconds({micros} % {_DAY}))"
 
 
-def ranges(starts: Ints, lengths: Ints) -> Ints:
+def ranges(starts: Ints, lengths: Ints | TypeIds) -> Ints:
     """Return the rows of ranges, one range after the other.
 
     >>> ranges(np.array([7, 2]), np.array([2, 3])).tolist()
     [7, 8, 2, 3, 4]
     """
-    ends = np.cumsum(lengths)
+    ends: Ints = np.cumsum(lengths, dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
     return np.repeat(starts - (ends - lengths), lengths) + np.arange(total, dtype=np.int64)
 
@@ -208,11 +210,10 @@ def ordered(
 
 
 class _Gathered:
-    """Batches, taken apart: runs of one case, numbers for types."""
+    """Batches, taken apart: runs of cases, numbers for types."""
 
     def __init__(self) -> None:
-        self._cases: list[Any] = []
-        self._lengths: list[Ints] = []
+        self._runs = _Runs()
         self._codes: dict[str, int] = {}
         self._type_ids: deque[TypeIds] = deque()
         self._at: deque[Ints] = deque()
@@ -226,13 +227,7 @@ class _Gathered:
         self._missing.update(missing)
         if any(missing.values()):
             return
-        case = batch.column("case")
-        starts = np.flatnonzero(_changes(case))
-        begun = case.take(pa.array(starts))
-        if pa.types.is_dictionary(begun.type):
-            begun = begun.dictionary_decode()
-        self._cases.append(begun.cast(pa.large_string()))
-        self._lengths.append(np.diff(starts, append=batch.num_rows))
+        self._runs.add(batch.column("case"))
         self._type_ids.append(self._coded(batch.column("event_type")))
         self._at.append(batch.column("at").to_numpy())
         self._positions.append(batch.column("position").to_numpy())
@@ -256,25 +251,16 @@ class _Gathered:
             none = np.zeros(0, np.int64)
             empty = pa.array([], pa.large_string())
             return Steps((), none.astype(np.int32), none, none, np.zeros(1, np.int64), empty)
-        ranks, names = _ranked(pa.chunked_array(self._cases))
-        lengths = np.concatenate(self._lengths)
-        # Where each run goes: behind those of smaller names, and those of its case before it.
-        order = stable_order(ranks)
-        ends = np.cumsum(lengths[order])
-        places = np.empty(len(order), np.int64)
-        places[order] = ends - lengths[order]
-        total = int(ends[-1])
+        firsts, names, places = self._runs.placed()
+        total = int(firsts[-1])
         type_ids = np.empty(total, np.int32)
         at, positions = np.empty(total, np.int64), np.empty(total, np.int64)
-        run = 0
-        for own in self._lengths:
+        for own, lengths in places:
             # Batch by batch: what is written at once stays within the caches.
-            rows = ranges(places[run : run + len(own)], own)
-            run += len(own)
+            rows = ranges(own, lengths)
             type_ids[rows] = self._type_ids.popleft()
             at[rows] = self._at.popleft()
             positions[rows] = self._positions.popleft()
-        firsts = _firsts(np.bincount(ranks, lengths, len(names)).astype(np.int64))
         _settle(type_ids, at, positions, firsts, by_time)
         used = np.flatnonzero(np.bincount(type_ids, minlength=len(self._codes))).tolist()
         by_code = list(self._codes)
@@ -285,6 +271,62 @@ class _Gathered:
         return Steps(types, number[type_ids], at, positions, firsts, names)
 
 
+class _Runs:
+    """Runs of events of one case, batch by batch."""
+
+    def __init__(self) -> None:
+        self._lengths: list[TypeIds] = []
+        # Names of cases in each batch, and which of them each run is of, if not one each.
+        self._names: list[Any] = []
+        self._which: list[TypeIds | None] = []
+
+    def add(self, case: Any) -> None:
+        """Take in the cases of the events of a batch."""
+        starts = np.flatnonzero(_changes(case))
+        names, which = case.take(pa.array(starts)), None
+        if pa.types.is_dictionary(names.type):
+            names = names.dictionary_decode()
+        if len(starts) * _SHORT > len(case):
+            # In disorder, and then a name comes again and again: each is kept once a batch.
+            coded = names.dictionary_encode()
+            names, which = coded.dictionary, coded.indices.to_numpy()
+        self._names.append(names.cast(pa.large_string()))
+        self._which.append(which)
+        self._lengths.append(np.diff(starts, append=len(case)).astype(np.int32))
+
+    def placed(self) -> tuple[Ints, Any, Iterator[tuple[Ints, TypeIds]]]:
+        """Return where the cases begin, their names, and for each batch where its runs go.
+
+        A run goes behind those of smaller names, and behind those of its case before it.
+        """
+        ranks, names = self._ranked()
+        lengths = np.concatenate(self._lengths)
+        firsts = _firsts(np.bincount(ranks, lengths, len(names)).astype(np.int64))
+        order = stable_order(ranks)
+        del ranks
+        lengths = lengths[order]
+        ends = np.cumsum(lengths, dtype=np.int64)
+        ends -= lengths
+        places = np.empty(len(order), np.int64)
+        places[order] = ends
+        cuts = np.cumsum([len(own) for own in self._lengths])[:-1]
+        return firsts, names, zip(np.split(places, cuts), self._lengths, strict=True)
+
+    def _ranked(self) -> tuple[Ints, Any]:
+        """Return for each run the place of its case among the sorted names, and these names."""
+        coded = pa.chunked_array(self._names).dictionary_encode()
+        known = coded.chunk(0).dictionary
+        order = pc.sort_indices(known)
+        rank = np.empty(len(order), np.int64)
+        rank[order.to_numpy()] = np.arange(len(order))
+        ranks = [rank[chunk.indices.to_numpy()] for chunk in coded.chunks]
+        runs = [
+            own if which is None else own[which]
+            for own, which in zip(ranks, self._which, strict=True)
+        ]
+        return np.concatenate(runs), known.take(order)
+
+
 def _changes(case: Any) -> Bools:
     """Return where a case begins that is not the one before."""
     if pa.types.is_dictionary(case.type):
@@ -292,17 +334,6 @@ def _changes(case: Any) -> Bools:
     changes = np.ones(len(case), np.bool_)
     changes[1:] = pc.not_equal(case[1:], case[:-1]).to_numpy(zero_copy_only=False)
     return changes
-
-
-def _ranked(cases: Any) -> tuple[Ints, Any]:
-    """Return for each run the place of its case among the sorted names, and these names."""
-    coded = cases.dictionary_encode()
-    known = coded.chunk(0).dictionary
-    order = pc.sort_indices(known).to_numpy().astype(np.int64)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in coded.chunks])
-    return rank[codes], known.take(pa.array(order))
 
 
 def _settle(type_ids: TypeIds, at: Ints, positions: Ints, firsts: Ints, by_time: bool) -> None:

@@ -64,7 +64,7 @@ def test_edges_and_activities_of_any_cases(found: reference.Cases) -> None:
     assert flow.activities().fetchall() == reference.activities(found)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(PARTS, st.sampled_from(["occurred", "recorded"]), st.sampled_from([None, "customer:"]))
 def test_edges_and_activities_of_a_log(parts: list[Any], clock: Any, by: str | None) -> None:
     with log_of(parts) as log:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from esnb import instants
 from esnb.errors import FlowError, shown
 from esnb.flow import conditions
+from esnb.flow.cases import listed
 from esnb.flow.declare import Asked, Verdict, judged
 from esnb.flow.grammar import Element, parse_element
 from esnb.flow.letters import key_of, taken
@@ -151,11 +152,8 @@ class Checked:
         FlowError
             If there is no such rule or status.
         """
-        return self._flow.ask(
-            'SELECT c."case", c.started, c.ended, c.events FROM cases AS c'
-            " SEMI JOIN chosen AS s ON s.case_id = c.case_id ORDER BY c.case_id",
-            chosen=pa.table({"case_id": np.flatnonzero(self._which(rule, status))}),
-        )
+        which = self._which(rule, status)
+        return self._flow.answer("FROM listed", listed=listed(self._steps, which))
 
     def flow(self, rule: Rule | str | None = None, status: Status = "broken") -> Flow:
         """Return the flow of the cases that `streams` returns, whole."""

@@ -57,5 +57,5 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install -q -p .venv-bench/bin/python --no-deps --no-build-isolation -e .
 	touch $@
 
-$(SHOP): data/generate_shop.py data/shop_recorder.py | $(READY)
+$(SHOP): data/generate_shop.py $(wildcard esnb/examples/shop/*.py) | $(READY)
 	$(BIN)/python data/generate_shop.py data/shop

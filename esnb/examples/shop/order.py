@@ -75,7 +75,7 @@ class Order(Aggregate):
 
     def when_confirmed(self, e: OrderConfirmed) -> None:
         self.status = "confirmed"
-        self.confirmed_by = e.actor
+        self.confirmed_by = e.actor  # type: ignore[attr-defined]  # of the envelope
 
     def when_payment_failed(self, e: PaymentFailed) -> None:
         self.status = "payment failed"
@@ -239,7 +239,7 @@ class AuditedOrder(Order, category="order"):
             self.total = e.total
 
     def when_refunded(self, e: RefundIssued) -> None:
-        if e.actor == self.confirmed_by:
+        if e.actor == self.confirmed_by:  # type: ignore[attr-defined]  # of the envelope
             self.breach("who confirmed an order does not refund it")
         else:
             self.status = "refunded"

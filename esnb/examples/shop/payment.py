@@ -28,7 +28,7 @@ class Payment(Aggregate):
     """The payment of an order."""
 
     status: str = "new"
-    order: str | None = None
+    order: str = ""
     method: str | None = None
     currency: str | None = None
     amount: Decimal = Decimal(0)

@@ -21,26 +21,21 @@ from decimal import Decimal
 from typing import Any
 
 from esnb.examples.shop import commands as c
-from esnb.examples.shop.planted import KINDS, Planted
-from esnb.examples.shop.slips import Slips
-from esnb.examples.shop.steps import Step, Steps
+from esnb.examples.shop.catalogue import Catalogue
+from esnb.examples.shop.planted import KINDS
+from esnb.examples.shop.steps import Step
 from esnb.examples.shop.world import (
     CARRIERS,
     CITIES,
     CLERKS,
     CULPRIT,
-    CUSTOMERS,
     DAY,
     END,
-    FIRST_NAMES,
     FRIENDS,
-    GOODS,
     HOUR,
     HOURS,
-    LAST_NAMES,
     MINUTE,
     NEW_YEAR,
-    ORDERS,
     START,
     office_hours,
     rush,
@@ -52,36 +47,18 @@ _SECOND = timedelta(seconds=1)
 Item = dict[str, Any]
 
 
-class Plan(Steps):
-    """What everybody is going to do.
-
-    Parameters
-    ----------
-    orders
-        How many orders; there are 900 customers for 4,000 of them.
-    seed
-        See `Steps`.
-
-    Attributes
-    ----------
-    planted
-        What an audit should find, as far as it is planned.
-    """
+class Plan(Catalogue):
+    """Plans what everybody is going to do (see `Catalogue` for the parameters)."""
 
     def __init__(self, orders: int, seed: int) -> None:
-        super().__init__(seed)
-        self._orders = orders
-        self._customers = max(CUSTOMERS * orders // ORDERS, max(FRIENDS))
-        self._prices: dict[str, Decimal] = {}
-        self._slips = Slips(self)
-        self.planted: list[Planted] = []
+        super().__init__(orders, seed)
         self._refunds = 0
 
     def windows(self, window: timedelta) -> Iterator[datetime]:
         """Plan everything; yield the ends of windows of time, as soon as nothing will be planned
         any more for the time before."""
-        self._products()
-        self._people()
+        self.products()
+        self.people()
         placed = self._placed()
         number = 0
         until = min(START, self.next or START)
@@ -93,121 +70,10 @@ class Plan(Steps):
                 self._order(number, placed[number - 1])
             yield until
 
-    # --- products and customers ------------------------------------------------------------
-
-    def _products(self) -> None:
-        for good in GOODS:
-            for number in range(1, 7):
-                name = f"{good}-{number}"
-                price = Decimal(self.random.randrange(990, 24_990, 10)) / 100
-                self._prices[name] = price
-                at = START - self.between(DAY, 30 * DAY)
-                listed = self.plan(
-                    c.ListProduct, at, actor="catalogue", product_id=name, price=price
-                )
-                self._slips.listed(listed, name)
-                self._supply(listed, name)
-                at = START
-                while (at := at + self.between(10 * DAY, 60 * DAY)) < END:
-                    if self.chance(0.5):
-                        share = Decimal(self.random.randrange(85, 116))
-                        price = (price * share / 100).quantize(Decimal("0.01"))
-                        self.plan(
-                            c.ChangePrice,
-                            at,
-                            actor="catalogue",
-                            after=listed,
-                            product_id=name,
-                            price=price,
-                        )
-                    else:
-                        missing = self.random.randrange(0, 400) // 80
-                        self._count(listed, name, at, missing)
-                if self.chance(0.1):
-                    at = END - self.between(DAY, 40 * DAY)
-                    retired = self.plan(
-                        c.RetireProduct, at, actor="catalogue", after=listed, product_id=name
-                    )
-                    self._slips.retired(retired, name)
-
-    def _count(self, listed: Step, name: str, at: datetime, missing: int) -> None:
-        # Counted by hand in the evening, typed in the next morning.
-        clerk = self.random.choice(CLERKS)
-        sent = at + self.between(10 * HOUR, 16 * HOUR)
-        taken = clerk == "m.sato" and name.startswith(("clock", "lamp")) and sent < END - 30 * DAY
-        if taken:
-            # It was not that evening, and the goods are at home with somebody.
-            sent, missing = sent + self.aside.randrange(18, 27) * DAY, 17
-        counted = self.plan(
-            c.CountStock,
-            at,
-            actor=clerk,
-            sent=sent,
-            after=listed,
-            product_id=name,
-            missing=missing,
-        )
-        if taken:
-            self._plant("late count", counted)
-
-    def _supply(self, listed: Step, name: str) -> None:
-        """Let goods come every few weeks, about as many as are sold."""
-        scale = max(1.0, self._orders / ORDERS)
-        at = listed.at + HOUR
-        while at < END:
-            busy = 2 if (11, 10) <= (at.month, at.day) <= (12, 18) else 1
-            quantity = int(self.aside.randrange(28, 52) * busy * scale)
-            self.beside(
-                c.DeliverStock,
-                at,
-                actor="warehouse",
-                after=listed,
-                product_id=name,
-                quantity=quantity,
-            )
-            at = office_hours(at + self.aside.randrange(18, 27) * DAY)
-
-    def _people(self) -> None:
-        for number in range(1, self._customers + 1):
-            tags, own = (f"customer:{number}",), {"customer_id": number}
-            city, zipcode = self.random.choice(CITIES)
-            name = f"{self.random.choice(FIRST_NAMES)} {self.random.choice(LAST_NAMES)}"
-            at = START - self.between(DAY, 300 * DAY)
-            known = self.plan(
-                c.RegisterCustomer,
-                at,
-                actor=f"customer:{number}",
-                tags=tags,
-                name=name,
-                city=city,
-                zip=zipcode,
-                **own,
-            )
-            if self.chance(0.18):
-                city, zipcode = self.random.choice(CITIES)
-                moved = START + self.between(DAY, 205 * DAY)
-                # People tell a shop that they have moved when they order the next time.
-                self.plan(
-                    c.MoveCustomer,
-                    moved,
-                    actor=f"customer:{number}",
-                    sent=moved + self.between(HOUR, 30 * DAY),
-                    after=known,
-                    city=city,
-                    zip=zipcode,
-                    **own,
-                )
-            if self.chance(0.12):
-                at = START + self.between(30 * DAY, 200 * DAY)
-                risen = self.plan(
-                    c.ChangeTier, at, actor="loyalty", after=known, tier="gold", **own
-                )
-                self._slips.risen(risen, number)
-
     # --- orders ----------------------------------------------------------------------------
 
     def _order(self, number: int, placed: datetime) -> None:
-        own = {"order_id": str(number)}
+        own: dict[str, Any] = {"order_id": str(number)}
         customer = self.random.choice(FRIENDS) if number % 61 == 0 else self._customer()
         actor = f"customer:{customer}"
         items = [self._item()]
@@ -245,11 +111,9 @@ class Plan(Steps):
             )
         if len(items) > 1 and self.chance(0.15):
             at += self.between(MINUTE, 10 * MINUTE)
-            last = self.plan(
-                c.RemoveItem, at, actor=actor, after=last, sku=items[-1]["sku"], **own
-            )
+            last = self.plan(c.RemoveItem, at, actor=actor, after=last, sku=items[-1]["sku"], **own)
             items = items[:-1]
-        self._slips.placed(last, number, items)
+        self.slips.placed(last, number, items)
         if self.chance(0.14):
             city, zipcode = self.random.choice(CITIES)
             at += self.between(MINUTE, 20 * HOUR)
@@ -266,7 +130,8 @@ class Plan(Steps):
 
     def _pay(self, first: Step, last: Step, at: datetime, bought: Bought) -> None:
         number, total = bought.number, bought.total
-        own, payment = {"order_id": str(number)}, {"payment_id": str(number)}
+        own: dict[str, Any] = {"order_id": str(number)}
+        payment: dict[str, Any] = {"payment_id": str(number)}
         at += self.between(5 * MINUTE, 6 * HOUR)
         confirmed = self.plan(
             c.ConfirmOrder,
@@ -276,7 +141,7 @@ class Plan(Steps):
             **own,
         )
         bought.confirmed_by = confirmed.actor
-        self._slips.confirmed(confirmed, number, total)
+        self.slips.confirmed(confirmed, number, total)
         last, moment = confirmed, confirmed.at
         method = self.random.choice(["card", "card", "card", "paypal", "transfer"])
         asked = self.beside(
@@ -328,7 +193,7 @@ class Plan(Steps):
             method=method,
             **own,
         )
-        self._slips.paid(last, number, total)
+        self.slips.paid(last, number, total)
         self._reserve(last, taken, bought)
         if bought.customer in FRIENDS and self.chance(0.7):
             self._quietly(last, at, number, total)
@@ -377,9 +242,10 @@ class Plan(Steps):
 
     def _ship(self, paid: Step, at: datetime, bought: Bought) -> None:
         number = bought.number
-        own, parcel = {"order_id": str(number)}, {"shipment_id": str(number)}
+        own: dict[str, Any] = {"order_id": str(number)}
+        parcel: dict[str, Any] = {"shipment_id": str(number)}
         at = office_hours(at + self.between(8 * HOUR, 4 * DAY))
-        how = {
+        how: dict[str, Any] = {
             "carrier": self.random.choice(CARRIERS),
             "tracking": f"TR{self.random.randrange(10**8):08d}",
         }
@@ -395,7 +261,7 @@ class Plan(Steps):
             **parcel,
             **how,
         )
-        self._slips.shipped(shipped, number)
+        self.slips.shipped(shipped, number)
         if self.chance(0.02):
             return  # lost on the way
         at += self.between(DAY, 5 * DAY)
@@ -407,7 +273,7 @@ class Plan(Steps):
         delivered = self.plan(
             c.DeliverOrder, at, actor="carrier", sent=reported, after=shipped, **own
         )
-        self._slips.delivered(delivered, number)
+        self.slips.delivered(delivered, number)
         if self.chance(0.05):
             self._refund(delivered, bought, returned=True)
 
@@ -419,7 +285,7 @@ class Plan(Steps):
         cancelled = self.plan(
             c.CancelOrder, at, actor=actor, after=last, order_id=str(number), reason=reason or why
         )
-        self._slips.cancelled(cancelled, number)
+        self.slips.cancelled(cancelled, number)
         return cancelled
 
     def _refund(self, last: Step, bought: Bought, *, returned: bool) -> None:
@@ -453,13 +319,11 @@ class Plan(Steps):
             payment_id=str(number),
             amount=bought.total,
         )
-        self._slips.refunded(refunded, number, bought.total)
+        self.slips.refunded(refunded, number, bought.total)
         if kind is not None:
-            self._plant(kind, refunded)
+            self.plant(kind, refunded)
 
-    def _refunded_by(
-        self, clerk: str, bought: Bought, returned: bool
-    ) -> tuple[str, KINDS | None]:
+    def _refunded_by(self, clerk: str, bought: Bought, returned: bool) -> tuple[str, KINDS | None]:
         """Return who refunds, and what is wrong about it: four eyes have to see an order."""
         if bought.confirmed_by == "j.alvarez":
             self._refunds += 1
@@ -483,27 +347,22 @@ class Plan(Steps):
             order_id=str(number),
             total=less.quantize(Decimal("0.01")),
         )
-        self._plant("quiet correction", corrected)
-
-    def _plant(self, kind: KINDS, step: Step) -> None:
-        category = "product" if isinstance(step.command, c.CountStock) else "order"
-        stream = step.command.stream_in(category)
-        self.planted.append(Planted(kind, stream, step.event_id, step.actor))
+        self.plant("quiet correction", corrected)
 
     def _customer(self) -> int:
         # A few buy often, most seldom.
-        return 1 + int(self._customers * self.random.random() ** 1.7)
+        return 1 + int(self.customers * self.random.random() ** 1.7)
 
     def _item(self) -> Item:
-        sku = self.random.choice(list(self._prices))
+        sku = self.random.choice(list(self.prices))
         quantity = self.random.choice([1, 1, 1, 2, 2, 4])
-        return {"sku": sku, "quantity": quantity, "price": self._prices[sku]}
+        return {"sku": sku, "quantity": quantity, "price": self.prices[sku]}
 
     def _placed(self) -> list[datetime]:
         """Return when orders are placed: more by day than at night, and most before Christmas."""
         days = [START + day * DAY for day in range((END - START).days)]
         found = []
-        for day in self.random.choices(days, [rush(day) for day in days], k=self._orders):
+        for day in self.random.choices(days, [rush(day) for day in days], k=self.orders):
             hour = self.random.choices(range(24), HOURS)[0]
             found.append(day + hour * HOUR + self.between(timedelta(0), HOUR))
         return sorted(found)

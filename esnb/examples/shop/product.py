@@ -130,7 +130,8 @@ class AuditedProduct(Product, category="product"):
     """A product under a rule that nobody had written down while the shop ran."""
 
     def when_counted(self, e: StockCounted) -> None:
-        if e.recorded_on > e.occurred_on + timedelta(days=2):
+        late = e.recorded_on - e.occurred_on  # type: ignore[attr-defined]  # of the envelope
+        if late > timedelta(days=2):
             self.breach("a count is typed in within two days")
         else:
             self.stock = e.stock

@@ -15,7 +15,7 @@ class Shipment(Aggregate):
     """The parcel of an order."""
 
     status: str = "new"
-    order: str | None = None
+    order: str = ""
     carrier: str | None = None
     tracking: str | None = None
     city: str | None = None

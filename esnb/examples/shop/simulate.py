@@ -28,7 +28,7 @@ from esnb.write import Commands, Outcome
 __all__ = ["Calendar", "Simulated", "planted", "simulate"]
 
 # A supplier needs longer than that, so nothing follows within a window from what was refused.
-_WINDOW = timedelta(hours=3)
+_WINDOW = timedelta(hours=6)
 _EXPRESS = timedelta(hours=1)
 
 _Key = tuple[str, str]

@@ -17,8 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import flow_paths
+import flow_patterns
 import pyarrow.parquet as pq
 import shop_events as shop
+from flow_charts import charts
 from flow_paths import objects, paths
 from flow_patterns import patterns
 from measure import Bench
@@ -217,12 +220,16 @@ def main() -> None:
         parquet.unlink()
         say(f"{millions}: flows, and pm4py")
         each.append(compared(bench, place, millions, 3 if size == sizes[0] else 1))
+        say(f"{millions}: ways, and patterns")
+        flow_paths.paths(bench, place, millions)
+        flow_patterns.patterns(bench, place, millions)
         say(f"{millions}: patterns and rules")
         patterns(bench, place, millions)
         say(f"{millions}: ways through")
         paths(bench, place, millions)
     say("objects")
     objects(bench)
+    charts(bench)
     if len(sizes) > 1:
         bench.row(
             f"CPU of a million events among {sizes[-1]} M",
@@ -234,6 +241,8 @@ def main() -> None:
             "≤ 1.5",
             each[-1] <= 1.5 * each[0],
         )
+    say("objects")
+    flow_paths.objects(bench)
     bench.done()
 
 

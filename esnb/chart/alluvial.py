@@ -12,7 +12,7 @@ from duckdb import DuckDBPyRelation
 from esnb import duck
 from esnb.chart.axes import across, down
 from esnb.chart.counts import other_label
-from esnb.chart.frame import COLORS, REST, data, nothing, settled, tips, tooltips
+from esnb.chart.frame import COLORS, REST, data, layered, nothing, tips, tooltips
 from esnb.chart.measure import fitted, wrapped
 from esnb.chart.relations import relation
 from esnb.chart.words import counted, share, tip
@@ -147,8 +147,8 @@ def alluvial_chart(flow: Any, most: int = 8, types: int = _TYPES) -> alt.LayerCh
         f"{counted(len(names) - bool(found.others) + found.others, 'event types')}"
         + (f", the other {found.others:,} together" if found.others else "")
     ]
-    made: alt.LayerChart = settled(
-        alt.layer(*drawn).resolve_scale(shape="independent"), _TITLE, said, **frame
+    made: alt.LayerChart = layered(
+        drawn, _TITLE, said, **frame, resolve={"scale": {"shape": "independent"}}
     )
     return made
 

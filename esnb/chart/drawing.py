@@ -12,7 +12,7 @@ from math import hypot
 from typing import TYPE_CHECKING, Any
 
 from esnb.chart.axes import across, down
-from esnb.chart.frame import BLUE, data, pick_name, settled, tips, tooltips
+from esnb.chart.frame import BLUE, data, layered, pick_name, tips, tooltips
 from esnb.chart.layout import Arrow, Box, Curve, layout
 from esnb.chart.measure import width, wrapped
 from esnb.chart.words import tip as tip_text
@@ -194,8 +194,8 @@ def draw(
                 **_place(frame),
             )
         )
-    made: alt.LayerChart = settled(
-        alt.layer(*layers).resolve_scale(shape="independent"), title, said, **frame
+    made: alt.LayerChart = layered(
+        layers, title, said, **frame, resolve={"scale": {"shape": "independent"}}
     )
     return made
 

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyRelation
 
 from esnb import duck
 from esnb.chart.axes import Lengths, named_axis
-from esnb.chart.frame import BLUE, COLORS, data, nothing, settled, tips, tooltips
+from esnb.chart.frame import BLUE, COLORS, data, layered, nothing, tips, tooltips
 from esnb.chart.relations import column, relation
 from esnb.chart.words import counted, duration, linear_ticks, log_ticks, share
 from esnb.errors import QueryError, shown
@@ -135,10 +135,11 @@ def durations_chart(
     said = [f"{counted(found.total, 'cases')} in {counted(len(rows), 'bars')} on {kind}"]
     if zero is not None:
         said[0] += f", {int(found.cases[0]):,} of no length"
-    made: alt.LayerChart = settled(
-        alt.layer(*layers).resolve_scale(y="independent"),
+    made: alt.LayerChart = layered(
+        layers,
         _TITLE,
         said,
+        resolve={"scale": {"y": "independent"}},
         width=620,
         height=_HEIGHT,
     )

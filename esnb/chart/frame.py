@@ -21,9 +21,9 @@ __all__ = [
     "base",
     "data",
     "heading",
+    "layered",
     "nothing",
     "pick_name",
-    "settled",
     "tips",
     "tooltips",
 ]
@@ -57,12 +57,18 @@ def heading(title: str, said: Sequence[str]) -> alt.TitleParams:
     return alt.TitleParams(title, subtitle=list(said), anchor="start", frame="group", offset=12)
 
 
-def settled(chart: Any, title: str, said: Sequence[str], **properties: Any) -> Any:
-    """Give a finished chart its title, description and size, and have it shown by esnb."""
+def layered(
+    layers: Sequence[Any], title: str, said: Sequence[str], **properties: Any
+) -> alt.LayerChart:
+    """Lay charts on each other, with title, description and size, and have it shown by esnb."""
+    import altair as alt
+
     enable()
-    return chart.properties(
-        title=heading(title, said), description=". ".join([title, *said]), **properties
+    # Said at once: whatever Altair is told later it says on a copy, rows and all.
+    made: alt.LayerChart = alt.LayerChart(
+        layer=[*layers], title=heading(title, said), description=". ".join([title, *said]), **properties
     )
+    return made
 
 
 def base(
@@ -75,8 +81,14 @@ def base(
     """Return a chart of `rows` without marks yet."""
     import altair as alt
 
-    made: alt.Chart = settled(alt.Chart(data(rows)), title, said, width=width, height=height)
-    return made
+    enable()
+    return alt.Chart(
+        data(rows),
+        title=heading(title, said),
+        description=". ".join([title, *said]),
+        width=width,
+        height=height,
+    )
 
 
 def nothing(title: str, said: str) -> alt.Chart:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from esnb.chart.axes import across, down
-from esnb.chart.frame import BLUE, data, nothing, settled, tips, tooltips
+from esnb.chart.frame import BLUE, data, layered, nothing, tips, tooltips
 from esnb.chart.measure import width, wrapped
 from esnb.chart.relations import relation
 from esnb.chart.words import counted, duration, seconds, share, tip
@@ -138,8 +138,8 @@ def funnel_chart(
         + " · median wait between them",
     ]
     shown = layers if len(rows) > 1 else layers[1:4]
-    made: alt.LayerChart = settled(
-        alt.layer(*shown).resolve_scale(shape="independent"), _TITLE, said, **frame
+    made: alt.LayerChart = layered(
+        shown, _TITLE, said, **frame, resolve={"scale": {"shape": "independent"}}
     )
     return made
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from duckdb import DuckDBPyRelation
 
 from esnb import duck
-from esnb.chart.frame import BLUE, data, nothing, settled, tips, tooltips
+from esnb.chart.frame import BLUE, data, layered, nothing, tips, tooltips
 from esnb.chart.graph import Graph, graph_of, map_order
 from esnb.chart.measure import fitted
 from esnb.chart.words import counted, duration, seconds, share, tip
@@ -211,8 +211,8 @@ def draw_matrix(
                 .mark_text(fontSize=10, **paint)
                 .encode(x=x, y=y, text="text:N", tooltip=tip_lines)
             )
-    made: alt.LayerChart = settled(
-        alt.layer(*layers), title, said, width=side * len(columns), height=side * len(rows)
+    made: alt.LayerChart = layered(
+        layers, title, said, width=side * len(columns), height=side * len(rows)
     )
     return made
 

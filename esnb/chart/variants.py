@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from esnb.chart.axes import across, down
-from esnb.chart.frame import BLUE, COLORS, REST, data, nothing, settled, tips, tooltips
+from esnb.chart.frame import BLUE, COLORS, REST, data, layered, nothing, tips, tooltips
 from esnb.chart.measure import fitted, width
 from esnb.chart.relations import relation
 from esnb.chart.words import counted, duration, seconds, share, tip
@@ -150,7 +150,7 @@ def variants_chart(flow: Any, limit: int = 15) -> alt.LayerChart | alt.Chart:
             .mark_text(align="left", baseline="middle", fontSize=11, opacity=0.7)
             .encode(x=across("x", frame), y=y, text="text:N")
         )
-    made: alt.LayerChart = settled(alt.layer(*layers), _TITLE, said, **frame)
+    made: alt.LayerChart = layered(layers, _TITLE, said, **frame)
     return made
 
 

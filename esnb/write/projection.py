@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sys
 import types
@@ -274,9 +275,9 @@ class Description:
 
 
 def shape_of(tables: Mapping[str, Columns]) -> str:
-    """Return a fingerprint of tables: other columns need tables made anew."""
+    """Return a fingerprint of tables, and their names: other columns need tables made anew."""
     parts = sorted((name, *columns.items()) for name, columns in tables.items())
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+    return f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]} {json.dumps(sorted(tables))}"
 
 
 def _methods(owner: type[Projection]) -> dict[str, FunctionType]:

@@ -16,7 +16,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import psycopg
+import pymongo
 import pytest
+import redis
 
 import esnb
 from esnb import EventLog
@@ -153,7 +157,7 @@ def test_both_try_at_once(place: Place, log: EventLog) -> None:
     """Leases so short that they are lost all the time: nothing is done twice all the same."""
     fill(log, 400)
     more = {} if place.kind in ("duckdb", "postgresql") else {"lease": 0.01}
-    runners = [log.project(Board, into=place.sink(**more), batch=9) for _ in range(3)]
+    runners = [log.project(Board, into=place.sink(**more), batch=n) for n in (9, 7, 5)]
     threads = [threading.Thread(target=runner.run) for runner in runners]
     for thread in threads:
         thread.start()
@@ -205,9 +209,11 @@ def test_other_columns_want_a_rebuild(place: Place, log: EventLog) -> None:
 
     class Before(Projection, name="board", category="order"):
         orders = Table(customer=str)
+        left = Table(n=int, name="left behind")
 
         def when_placed(self, e: Placed) -> None:
             self.orders.put(e.stream, customer=e.customer)
+            self.left.add("all", n=1)
 
     class After(Projection, name="board", category="order"):
         orders = Table(customer=str, total=Decimal)
@@ -222,6 +228,31 @@ def test_other_columns_want_a_rebuild(place: Place, log: EventLog) -> None:
             after.run()
         after.rebuild()
         assert after.rows() == {"order-1": {"customer": "ann", "total": Decimal(0)}}
+        assert kept(place) == {"orders"}
+
+
+def kept(place: Place) -> set[str]:
+    """Return the tables that a place holds anything of."""
+    arguments = place.arguments
+    if place.kind == "duckdb":
+        with duckdb.connect(arguments["path"]) as file:
+            names = [name for (name,) in file.execute("show tables").fetchall()]
+    elif place.kind == "postgresql":
+        with psycopg.connect(arguments["url"]) as server:
+            names = [
+                name
+                for (name,) in server.execute(
+                    "select table_name from information_schema.tables where table_schema = %s",
+                    [arguments["schema"]],
+                ).fetchall()
+            ]
+    elif place.kind == "redis":
+        with redis.Redis.from_url(arguments["url"], decode_responses=True) as server:
+            names = [key.split(":")[3] for key in server.scan_iter() if key.count(":") > 3]
+    else:
+        with pymongo.MongoClient(arguments["url"]) as server:
+            names = server[arguments["database"]].list_collection_names()
+    return {name.partition("@")[0] for name in names if not name.startswith("esnb")}
 
 
 @pytest.fixture(params=KINDS[1:])

@@ -331,12 +331,14 @@ class MongoDBSink(Sink):
             )
 
     def drop(self, version: int) -> None:
+        known = self.state().versions.get(version)
+        tables = {*self._tables, *(known.tables if known else ())}
         with self._errors():
             # First: nobody writes to it any more.
             self._books.update_one(
                 {"_id": self._id(version)}, {"$unset": {"position": "", "through": ""}}
             )
-            for table in self._tables:
+            for table in tables:
                 self._rows(table, version).drop()
             self._dead.delete_many({"_id.name": self._name, "_id.version": version})
 

@@ -278,10 +278,12 @@ class RedisSink(Sink):
             self._redis.hset(self._state, "current", version)
 
     def drop(self, version: int) -> None:
+        known = self.state().versions.get(version)
+        tables = sorted({*self._tables, *(known.tables if known else ())})
         with self._errors(), self._redis.pipeline(transaction=True) as commands:
             # From now on nobody writes to it; who is cut off here finds the note.
             commands.hdel(self._state, f"v{version}")
-            commands.hset(self._state, f"drop{version}", json.dumps(list(self._tables)))
+            commands.hset(self._state, f"drop{version}", json.dumps(tables))
             commands.execute()
         self._finish_drops()
 

@@ -7,6 +7,7 @@ checkpoint) and its dead letters.  One version is current: that is what readers 
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Checkpoint:
     position
         Everything up to here is in the tables; -1 for nothing.
     shape
-        Fingerprint of the tables.
+        Fingerprint of the tables, and their names.
     through
         A batch up to here was begun and has to be done over, exactly as it was cut (sinks
         without transactions), or None.
@@ -52,6 +53,11 @@ class Checkpoint:
     event_id: str | None
     shape: str
     through: int | None = None
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables that it was made with, which a later class may not have."""
+        return [str(name) for name in json.loads(self.shape.partition(" ")[2] or "[]")]
 
 
 @dataclass(frozen=True)

@@ -172,13 +172,17 @@ class SqlSink(Sink):
             )
 
     def drop(self, version: int) -> None:
+        known = self.state().versions.get(version)
+        tables = dict.fromkeys([*self._tables, *(known.tables if known else ())])
         with self._transaction():
             for books in ("esnb_projections", "esnb_dead_letters"):
                 self._run(
                     f"delete from {self._table(books)} where name = {VALUE} and version = {VALUE}",  # noqa: S608
                     [self._name, version],
                 )
-            for table in self._tables:
+            for table in tables:
+                if table not in self._tables:
+                    self._run(f"drop view if exists {self._table(table)}")
                 self._run(f"drop table if exists {self._version(table, version)}")
 
     def pause(self, paused: bool) -> None:

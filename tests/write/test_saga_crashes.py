@@ -74,14 +74,14 @@ def crashing(log: EventLog, at: int | None, *, after: bool = False) -> Iterator[
 class World:
     """What happens around the sagas, the same each time."""
 
-    def __init__(self, folder: str, *, batch: int = 2000) -> None:
+    def __init__(self, folder: str, *, batch: int = 2000, books: int = 2, lamps: int = 1) -> None:
         self.clock = Clock(BEGIN)
         carriers.clock, carriers.begun = self.clock, self.clock.now
         self.log = EventLog.create(Path(folder) / "log", clock=self.clock, maintain=False)
         self.batch = batch
         self._count = 0
-        self._happens("stock-book", Filled(count=2))
-        self._happens("stock-lamp", Filled(count=1))
+        self._happens("stock-book", Filled(count=books))
+        self._happens("stock-lamp", Filled(count=lamps))
 
     def _happens(self, stream: str, event: Event, number: int | None = None) -> None:
         self._count += 1

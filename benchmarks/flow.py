@@ -17,8 +17,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import flow_paths
-import flow_patterns
 import pyarrow.parquet as pq
 import shop_events as shop
 from flow_charts import charts
@@ -220,9 +218,6 @@ def main() -> None:
         parquet.unlink()
         say(f"{millions}: flows, and pm4py")
         each.append(compared(bench, place, millions, 3 if size == sizes[0] else 1))
-        say(f"{millions}: ways, and patterns")
-        flow_paths.paths(bench, place, millions)
-        flow_patterns.patterns(bench, place, millions)
         say(f"{millions}: patterns and rules")
         patterns(bench, place, millions)
         say(f"{millions}: ways through")
@@ -241,8 +236,6 @@ def main() -> None:
             "≤ 1.5",
             each[-1] <= 1.5 * each[0],
         )
-    say("objects")
-    flow_paths.objects(bench)
     bench.done()
 
 

@@ -66,7 +66,10 @@ def layered(
     enable()
     # Said at once: whatever Altair is told later it says on a copy, rows and all.
     made: alt.LayerChart = alt.LayerChart(
-        layer=[*layers], title=heading(title, said), description=". ".join([title, *said]), **properties
+        layer=[*layers],
+        title=heading(title, said),
+        description=". ".join([title, *said]),
+        **properties,
     )
     return made
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from esnb import ask
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import LogError
+from esnb.event import RecordedEvent
 from esnb.flow import Flow, ObjectFlow
 from esnb.flow.concerned import ObjectSelection
 from esnb.flow.selection import Clock, LogSelection
-from esnb.log import Log
+from esnb.log import Append, Log
 from esnb.query.session import Session
 from esnb.show import html_table
 from esnb.source import ImportResult
@@ -70,7 +71,7 @@ class EventLog(Log):
         self._session: Session | None = None
         self._timelines: dict[str, Timeline] = {}
         self._made: dict[Any, Timeline] = {}
-        self._known: frozenset[str] = frozenset()
+        self._events: dict[str, type[Event]] = {}
         self.imported: ImportResult | None = None
 
     @property
@@ -233,7 +234,7 @@ class EventLog(Log):
             See `Timeline`.
         """
         if not isinstance(of, str):
-            options = {"known": self._known, **options}
+            options = {"known": frozenset(self._events), **options}
         key = (of, repr(sorted(options.items(), key=repr)))
         timeline = self._made.get(key)
         if timeline is None:
@@ -414,12 +415,13 @@ class EventLog(Log):
     def register(self, *classes: type[Aggregate] | type[Event]) -> None:
         """Make classes known to this log object.
 
-        An event class makes its type known, so that an aggregate class that does not handle
-        it leaves it alone; an aggregate class gets SQL macros under its category.
+        An event class makes its type known: an aggregate class that does not handle it leaves it
+        alone, and an event of this type is refused by `append` where the class cannot read it.
+        An aggregate class gets SQL macros under its category.
         """
         for one in classes:
             if issubclass(one, Event):
-                self._known |= {one.event_type, *one.aliases}
+                self._events |= dict.fromkeys((one.event_type, *one.aliases), one)
             else:
                 self.timeline(one)
 
@@ -470,6 +472,22 @@ class EventLog(Log):
         >>> log.saga(Fulfilment, log.commands(Order, Payment)).run()     # doctest: +SKIP
         """
         return SagaRunner(self, saga, commands, **options)
+
+    def append_many(self, *appends: Append, **conditions: Any) -> tuple[RecordedEvent, ...]:
+        """Append to several streams in one commit, as `Log.append_many` does.
+
+        Raises
+        ------
+        EventError, SchemaError
+            Beside the errors of `Log.append`: if a registered event class cannot read the
+            payload of an event.  Nothing was written.
+        """
+        if self._events:
+            for event in (event for append in appends for event in append.events):
+                known = self._events.get(event.event_type)
+                if known is not None:
+                    known.from_payload(event.data, version=event.schema_version)
+        return super().append_many(*appends, **conditions)
 
     def categories(self) -> list[str]:
         """Return the names of the categories in the log, sorted."""

@@ -137,6 +137,22 @@ def test_unknown_events_are_refused_or_kept() -> None:
             log.timeline(Counting, unknown="maybe")
 
 
+def test_events_of_a_registered_class_are_validated_when_they_are_appended() -> None:
+    with written([Happened("order-1", "Set", {"n": 1}, 0)]) as log:
+        log.append("order-1", DomainEvent("Set", {"n": "x"}))
+        log.register(Set)
+        for bad, error, told in (
+            (DomainEvent("Set", {"n": "y"}), EventError, "n: .*'y'.*Set"),
+            (DomainEvent("Set", {"n": 1}, schema_version=7), SchemaError, "newer than Set"),
+        ):
+            with pytest.raises(error, match=told):
+                log.append("order-1", [DomainEvent("Set", {"n": 2}), bad])
+        assert log.next_position == 2
+        log.append("order-1", DomainEvent("Set", {"n": 2}))
+        log.append("order-1", DomainEvent("Other", {"n": "y"}))
+        assert log.next_position == 4
+
+
 @pytest.mark.parametrize(
     ("data", "version", "error", "told"),
     [

@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 
 from esnb import progress
+from esnb.errors import FlowError, shown
 from esnb.flow import cases, graph
 from esnb.flow.checked import Checked, Open
 from esnb.flow.coverage import Coverage, covered
@@ -156,15 +157,15 @@ class Flow(Ways):
             If the coverage is no number from 0 to 1.
         """
         found = self._kept("edges", graph.edges)
-        shown = None
+        kept = None
         if coverage is not None or most is not None:
-            found, shown = covered(found, 1.0 if coverage is None else coverage, most)
+            found, kept = covered(found, 1.0 if coverage is None else coverage, most)
         relation = self.answer(
             "SELECT f.kind, f.source, f.target, f.count, f.cases, "  # noqa: S608 (our own text)
             f"{_intervals('f', 'median_wait', 'mean_wait', 'p95_wait')} FROM follows AS f",
             follows=found,
         )
-        return relation if shown is None else Covered(relation, shown)
+        return relation if kept is None else Covered(relation, kept)
 
     def variants(self, limit: int | None = None) -> duckdb.DuckDBPyRelation:
         """Return the ways that cases went, with how many went each.
@@ -183,7 +184,16 @@ class Flow(Ways):
             event of any), ``examples`` (the first three cases by name), ``variant_id`` (the
             first 16 digits of the SHA-256 of the types as JSON).  By cases from the most, then
             by variant.
+
+        Raises
+        ------
+        FlowError
+            If the limit is no whole number from 0 on.
         """
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, int) or limit < 0
+        ):
+            raise FlowError(f"limit={shown(limit)}: say how many variants, or nothing for all")
         return self.answer(
             "SELECT v.variant, v.length, v.cases, v.share, "  # noqa: S608 (our own text)
             f"{_intervals('v', 'median_duration', 'mean_duration', 'p95_duration')}, "
@@ -389,7 +399,8 @@ class Covered:
 
 def _counted(steps: Steps) -> str:
     there = int(np.count_nonzero(np.bincount(steps.type_ids)))
-    return f"{len(steps):,} events, {steps.cases:,} cases, {there:,} event types"
+    counts = {"event": len(steps), "case": steps.cases, "event type": there}
+    return ", ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
 
 
 def _intervals(row: str, *names: str) -> str:

@@ -151,7 +151,7 @@ def test_names_of_columns(name: str) -> None:
 
 def test_what_a_flow_says_of_itself() -> None:
     flow = flow_of({"a": [Event("<b>x", START, 0), Event("y", START, 1)]})
-    assert "2 events, 1 cases, 2 event types" in repr(flow)
+    assert "2 events, 1 case, 2 event types" in repr(flow)
     shown = flow._repr_html_()
     assert "&lt;b&gt;x" in shown
     assert "<b>x" not in shown
@@ -169,7 +169,7 @@ def test_a_flow_of_a_log_says_what_it_is(tmp_path: Any) -> None:
             " where actor IS NULL, Europe/Berlin; log at position 1)"
         )
         assert "log at position 1" in flow._repr_html_()
-        assert repr(flow).endswith("log at position 1, 1 events, 1 cases, 1 event types)")
+        assert repr(flow).endswith("log at position 1, 1 event, 1 case, 1 event type)")
         assert (
             repr(log.flow())
             == "Flow(all streams, by occurred_on, Europe/Berlin; log at position 1)"

@@ -67,6 +67,12 @@ def test_the_cases_behind_a_variant(found: reference.Cases) -> None:
             assert [row[0] for row in flow.streams(variant=said).fetchall()] == expected
 
 
+@pytest.mark.parametrize("limit", [-1, True, 1.5, "2"])
+def test_what_is_no_limit(limit: Any) -> None:
+    with pytest.raises(FlowError, match="say how many variants"):
+        flow_of({}).variants(limit)
+
+
 def test_a_variant_that_is_not_there() -> None:
     flow = flow_of({"one": [Event("placed", START, 0), Event("paid", START, 1)]})
     with pytest.raises(FlowError, match="no variant '0123' in this flow"):

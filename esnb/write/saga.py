@@ -305,15 +305,13 @@ class Description:
             raise SagaError(f"{name}: {shown(self.category)} is no category: it ends at the '-'")
         if self.by is not None and category_of(self.by) != self.by:
             raise SagaError(f"{name}: by={shown(self.by)} has a '-' in it, so it is no category")
-        if self.by == self.category:
-            raise SagaError(f"{name}: by={self.by!r} is its own category; call the class otherwise")
         if not isinstance(self.retry, Retry) or self.on_failure not in ("compensate", "stuck"):
             raise SagaError(f"{name}: retry is a Retry, on_failure 'compensate' or 'stuck'")
         self.handlers: dict[str, tuple[type[Event], FunctionType]] = {}
         self.late: dict[str, FunctionType] = {}
         self.refused: dict[str, FunctionType] = {}
-        for function in _methods(owner).values():
-            self._handle(function)
+        for member, function in _methods(owner).items():
+            self._handle(member, function)
         unknown = self.begins - set(self.handlers)
         if not self.begins or unknown:
             told = (
@@ -324,8 +322,8 @@ class Description:
         self.fields = frozenset(self.model.model_fields)
         self.initial: dict[str, Any] = self.model().model_dump(mode="json")
 
-    def _handle(self, function: FunctionType) -> None:
-        name = f"{self.owner.__name__}.{function.__name__}"
+    def _handle(self, member: str, function: FunctionType) -> None:
+        name = f"{self.owner.__name__}.{member}"
         for mark, known, many in (
             ("_esnb_late", self.late, 1),
             ("_esnb_refused", self.refused, 2),
@@ -337,7 +335,7 @@ class Description:
                 if function.__code__.co_argcount != many:
                     raise SagaError(f"{name} must take {'self, reason' if many == 2 else 'self'}")
                 known[what] = function
-        if not function.__name__.startswith("when"):
+        if not member.startswith("when"):
             return
         for event in _events_of(name, function):
             for event_type in (event.event_type, *event.aliases):
@@ -437,7 +435,7 @@ def _model(owner: type[Saga]) -> type[BaseModel]:
                 why = "the name is esnb's own" if name in _TAKEN else f"{given!r} is not known here"
                 raise SagaError(f"{owner.__name__}.{name}: {why}")
             fields[name] = _field(owner, name, annotation)
-    config = ConfigDict(arbitrary_types_allowed=False, protected_namespaces=())
+    config = ConfigDict(validate_default=True, protected_namespaces=())
     try:
         made: type[BaseModel] = create_model(f"{owner.__name__}Fields", __config__=config, **fields)
         made()

@@ -286,7 +286,9 @@ class _Finder:
         steps = self._steps
         rows = np.flatnonzero(asked)
         cursor = self._flow.selection.events_cursor()
-        cursor.register("_esnb_asked", pa.table({"position": np.unique(steps.positions[rows])}))
+        cursor.register(
+            "_esnb_asked", pa.table({"position": conditions.distinct(steps.positions[rows])})
+        )
         found = cursor.sql(
             "SELECT e.position, e.actor FROM events AS e"
             " SEMI JOIN _esnb_asked AS a ON a.position = e.position ORDER BY e.position"

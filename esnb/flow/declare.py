@@ -131,7 +131,7 @@ def _number(asked: Asked) -> Ints:
 def _at_least(asked: Asked, number: int, verdict: Verdict) -> None:
     counts = _number(asked)
     last = asked.steps.firsts[1:] - 1
-    for count in np.unique(counts[counts < number]).tolist():
+    for count in np.flatnonzero(np.bincount(counts[counts < number])).tolist():
         what = f"{count:,} {asked.rule.first} only" if count else f"no {asked.rule.first}"
         verdict.add(last[counts == count], f"{what} in the case, which ends here")
 

@@ -164,8 +164,9 @@ class Pattern:
         late = np.maximum.reduceat(at, first) - at[first] > within
         if not late.any():
             return found
-        again = np.unique(cases[late])
-        fine = ~np.isin(cases, again)
+        timed = np.zeros(places.cases, np.bool_)
+        timed[cases[late]] = True
+        again, fine = np.flatnonzero(timed), ~timed[cases]
         rows = ranges(firsts[again], places.lengths[again])
         ends = np.cumsum(places.lengths[again])
         own = Places.of(alphabet.of[rows], np.concatenate([[0], ends]))

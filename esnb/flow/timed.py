@@ -194,7 +194,7 @@ class _Timed:
     def choose(self, states: Ints, places: Ints, starts: Ints) -> Ints:
         chosen = np.full(len(states), MATCH, np.int64)
         cut = self._cut[starts]
-        for state in np.unique(states).tolist():
+        for state in np.flatnonzero(np.bincount(states)).tolist():
             rest = np.flatnonzero(states == state)
             for needed, target in self._options[state]:
                 here = places[rest]

@@ -128,6 +128,10 @@ class FrameSelection:
 def _texts(name: str, column: Any) -> Any:
     kind = column.type
     try:
+        if pa.types.is_dictionary(kind) and not column.dictionary.null_count:
+            # Each text stays in memory once.
+            texts = column.dictionary.cast(pa.string())
+            return pa.DictionaryArray.from_arrays(column.indices, texts)
         return column.cast(pa.string())
     except pa.ArrowException as error:
         raise FlowError(f"{shown(name)} is of type {kind}, which is no text ({error})") from None

@@ -303,6 +303,8 @@ def test_tables_of_all_kinds() -> None:
         pl.from_arrow(TABLE),
         duckdb.from_arrow(TABLE),
         TABLE.set_column(1, "what", TABLE["what"].dictionary_encode()),
+        TABLE.set_column(0, "job", TABLE["job"].dictionary_encode()),
+        TABLE.to_pandas().astype({"job": "category", "what": "category"}),
         TABLE.set_column(2, "at", TABLE["at"].cast(pa.timestamp("ms"))),
         TABLE.set_column(2, "at", TABLE["at"].cast(pa.timestamp("ns"))),
     ):
@@ -337,6 +339,13 @@ def test_what_is_wrong_with_a_table() -> None:
         gaps[1:3] = [None, None]
         missing = TABLE.set_column(place, name, pa.array(gaps, TABLE[name].type))
         raises(f"2 events have no {what}.*Leave them out", missing, zone="UTC")
+        if name != "at":
+            for coded in (
+                missing[name].dictionary_encode(),
+                missing[name].dictionary_encode("encode"),
+            ):
+                same = missing.set_column(place, name, coded)
+                raises(f"2 events have no {what}.*Leave them out", same, zone="UTC")
     with pytest.raises(FlowError, match="this flow is of a table, not of a log"):
         esnb.flow(TABLE, **ROLES, zone="UTC").cursor(events=True)
 

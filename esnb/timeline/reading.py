@@ -337,8 +337,9 @@ def rows_sql(
         Values that no column holds are left out: nothing but Python reads them.
     """
     description = owner.description
-    words = None if read is None else set(re.findall(r"\be\.(\w+)", read))
-    reading = _Reading(description, lambda name: words is None or name in words)
+    words = None if read is None else _read_in(read)
+    wanted = None if words is None else words | _read_in(" ".join((*extra.values(), guard or "")))
+    reading = _Reading(description, lambda name: wanted is None or name in wanted)
     usual = reading.usually()
     plain = reading.plainly()
     done = "false"
@@ -433,6 +434,11 @@ def _of(description: Description) -> str:
         f"(SELECT e.* REPLACE (unnest(CASE WHEN len({tags}) > 0 THEN list_sort({tags})"  # noqa: S608
         f" ELSE {said} END) AS stream) FROM events AS e WHERE e.event_type IN ({types}))"
     )
+
+
+def _read_in(sql: str) -> set[str]:
+    """Return the columns of the row ``e`` that SQL names."""
+    return set(re.findall(r"\be\.(\w+)", sql))
 
 
 def _listed(names: Iterable[str]) -> str:

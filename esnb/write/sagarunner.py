@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from esnb import instants
 from esnb.errors import (
@@ -34,7 +34,7 @@ from esnb.write.commands import Commands
 from esnb.write.saga import Saga
 from esnb.write.sagareader import READ, Reader
 from esnb.write.sagasender import Moved, Sender
-from esnb.write.sagastate import TOLD, State
+from esnb.write.sagastate import TOLD, State, text_of
 from esnb.write.sagasteps import Steps
 
 if TYPE_CHECKING:
@@ -393,7 +393,9 @@ class SagaRunner:
         changed = [state for state in states if state.pending]
         if not changed:
             return
-        appends = [self._append(state, self._actor, {READ: self._low}) for state in changed]
+        appends = [
+            self._append(state, self._actor, text_of({READ: self._low})) for state in changed
+        ]
         try:
             self._log.append_many(*appends)
         except _MOVED as error:
@@ -401,11 +403,11 @@ class SagaRunner:
         for state in changed:
             self._noted(state)
 
-    def _append(self, state: State, actor: str, metadata: dict[str, Any]) -> Append:
+    def _append(self, state: State, actor: str, metadata: str) -> Append:
         events = [
             DomainEvent(
                 one.kind,
-                one.data,
+                text_of(one.data),
                 event_id=one.event_id,
                 occurred_on=one.occurred_on,
                 actor=actor,
@@ -443,7 +445,7 @@ class SagaRunner:
         if state.revision < 0:
             raise StreamNotFoundError(stream, self._log.streams_near(stream))
         self._steps.resume(state, self._clock(), back=back)
-        append = self._append(state, actor or self._actor, {})
+        append = self._append(state, actor or self._actor, "{}")
         self._log.append_many(append)
 
     def _load(self) -> None:

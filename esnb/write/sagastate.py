@@ -20,7 +20,7 @@ from esnb.event import RecordedEvent
 
 __all__ = [
     "BEGAN", "COMPENSATING", "ENDED", "FAILED", "LATE", "REACTED", "REFUSED", "RESUMED",
-    "SENT", "STUCK", "TOLD", "Due", "Head", "State",
+    "SENT", "STUCK", "TOLD", "Due", "Head", "State", "text_of",
 ]  # fmt: skip
 
 BEGAN = "SagaBegan"
@@ -288,6 +288,19 @@ class State:
         if did["events"] and "undo" in item:
             self.undo = [other for other in self.undo if other["step"] != item["step"]]
             self.undo.append(item)
+
+
+def text_of(data: dict[str, Any]) -> str:
+    """Return JSON values as text, several times faster than an event makes it of a mapping.
+
+    Raises
+    ------
+    ValueError
+        If there is a number among them that JSON does not have.
+    """
+    return json.dumps(
+        data, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -24,6 +24,7 @@ from esnb.write.sagastate import (
     STUCK,
     Head,
     State,
+    text_of,
 )
 
 __all__ = ["Steps"]
@@ -231,7 +232,7 @@ class Steps:
             held["stream"], held["now"], held["_asked"] = state.stream, now, asked
             ask(saga)
             did = self._did(state, asked, now, description.write(saga))
-            jsontext.freeze(did)  # or it is refused
+            jsontext.check_object(text_of({"did": did}))
         except Exception as error:
             reason = f"{name}: {_told(error)}"
             if not stuck:

@@ -110,11 +110,11 @@ class Catalogue(Steps):
 
     def _supply(self, listed: Step, name: str) -> None:
         """Let goods come every few weeks, about as many as are sold."""
-        scale = max(1.0, self.orders / ORDERS)
+        scale = self.orders / ORDERS
         at = listed.at + HOUR
         while at < END:
             busy = 2 if (11, 10) <= (at.month, at.day) <= (12, 18) else 1
-            quantity = int(self.aside.randrange(22, 44) * busy * scale)
+            quantity = max(6, int(self.aside.randrange(18, 38) * busy * scale))
             self.beside(
                 c.DeliverStock,
                 at,

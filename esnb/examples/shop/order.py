@@ -228,8 +228,8 @@ class WebOrder(Order, category="order"):
 class AuditedOrder(Order, category="order"):
     """An order under two rules that nobody had written down while the shop ran.
 
-    Over a history its guards find the events that broke them (`Timeline.breaches`); its commands
-    refuse what would.
+    Over a history its guards find the events that broke them (`Timeline.breaches`).  Of the first
+    rule it also makes one that commands have to follow.
     """
 
     def when_corrected(self, e: OrderCorrected) -> None:

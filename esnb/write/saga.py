@@ -373,6 +373,8 @@ _HELD = {"id", "stream", "now", "_asked"}
 
 def _written(command: Command) -> dict[str, Any]:
     fields = command.model_dump(mode="json", exclude={"command_id"})
+    if type(command)(command_id=command.command_id, **fields) != command:
+        raise SagaError(f"{shown(command)} is another command when it comes back from JSON")
     return {"command": type(command).__name__, "fields": fields}
 
 
@@ -435,7 +437,9 @@ def _model(owner: type[Saga]) -> type[BaseModel]:
                 why = "the name is esnb's own" if name in _TAKEN else f"{given!r} is not known here"
                 raise SagaError(f"{owner.__name__}.{name}: {why}")
             fields[name] = _field(owner, name, annotation)
-    config = ConfigDict(validate_default=True, protected_namespaces=())
+    config = ConfigDict(
+        validate_default=True, protected_namespaces=(), ser_json_inf_nan="constants"
+    )
     try:
         made: type[BaseModel] = create_model(f"{owner.__name__}Fields", __config__=config, **fields)
         made()

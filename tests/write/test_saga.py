@@ -618,6 +618,43 @@ def test_fields_are_kept_as_they_were(log: EventLog) -> None:
     assert "has no field 'other'" in error
 
 
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), "\ud800", {"deep": [float("nan")]}, b"\xff", object()]
+)
+def test_what_is_no_json_stops_its_saga_alone(log: EventLog, value: Any) -> None:
+    class Odd(Saga, by="job", begins=Asked):
+        anything: Any
+
+        def when_asked(self, e: Asked) -> None:
+            self.anything = value if self.id == "1" else "all right"
+
+    ask(log, "1")
+    ask(log, "2")
+    odd = log.saga(Odd, log.commands(Work))
+    odd.run()
+    assert status(odd) == [("stuck",), ("running",)]
+    # Nothing of it stayed behind.
+    (stuck,) = log.read_stream("odd-1")
+    assert "set" not in stuck.data["did"]
+
+
+def test_a_command_that_json_would_change(log: EventLog) -> None:
+    class Weigh(Command, stream="work-{name}"):
+        name: str
+        kilos: Any
+
+    class Scale(Saga, by="job", begins=Asked):
+        def when_asked(self, e: Asked) -> None:
+            self.send(Weigh(name=self.id, kilos=Decimal("0.10") if self.id == "1" else 0.1))
+
+    ask(log, "1")
+    ask(log, "2")
+    scale = log.saga(Scale, log.commands(Work))
+    scale.run()
+    ((error,),) = scale.stuck().project("error").fetchall()
+    assert "is another command when it comes back from JSON" in error
+
+
 def test_commands_that_wait(log: EventLog) -> None:
     class Fetch(Command):
         web_id: str

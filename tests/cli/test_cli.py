@@ -158,7 +158,8 @@ def test_help_is_there_for_every_command() -> None:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     overview = run("--help")
-    for command in ("create", "import", "info", "status", "sql", "as-of", "diff", "verify", "compact"):
+    asking = ("create", "import", "info", "status", "sql", "as-of", "diff", "verify", "compact")
+    for command in asking:
         assert f"    {command} " in overview
     for command in ("backup", "restore", "lab"):
         assert f"    {command} " in overview

@@ -486,5 +486,5 @@ def test_the_shop_is_as_pm4py_has_it():
             for row in rows
         ]
         flow = log.object_flow()
-        assert flow.types == ["customer", "order", "product"]
+        assert flow.types == ["customer", "order", "payment", "product", "shipment"]
         same_as_pm4py(flow, ocdfg(events), flow.types)

@@ -121,14 +121,14 @@ def test_the_sample_log_is_the_same_each_time(project, tmp_path):
 
     with esnb.open(tmp_path / "shop") as again, esnb.open(project / "data" / "shop") as first:
         assert again.events().to_arrow_table().equals(first.events().to_arrow_table())
-        assert 20_000 <= first.next_position <= 50_000
+        assert 40_000 <= first.next_position <= 60_000
 
 
 def test_the_sample_log_has_in_it_what_it_says(project):
     import esnb
 
     with esnb.open(project / "data" / "shop", read_only=True) as log:
-        assert log.categories() == ["customer", "order", "product"]
+        assert log.categories() == ["customer", "order", "payment", "product", "shipment"]
         found = log.sql("""
             select count(*) filter (recorded_on < occurred_on) as impossible,
                    count(*) filter (recorded_on - occurred_on > interval 10 days) as very_late,
@@ -140,7 +140,7 @@ def test_the_sample_log_has_in_it_what_it_says(project):
         [row] = found.to_pylist()
         assert row["impossible"] == 0
         assert row["very_late"] > 50
-        assert row["types"] == 19
+        assert row["types"] == 29
         assert row["second_versions"] > 1_000
         assert row["at_night"] > 20
         ties = log.sql(

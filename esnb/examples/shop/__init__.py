@@ -11,6 +11,7 @@
 """
 
 from esnb.examples.shop.customer import Customer
+from esnb.examples.shop.fulfilment import Fulfilment
 from esnb.examples.shop.order import AuditedOrder, Order, WebOrder
 from esnb.examples.shop.payment import CentPayment, Payment
 from esnb.examples.shop.planted import Planted
@@ -24,6 +25,7 @@ __all__ = [
     "Calendar",
     "CentPayment",
     "Customer",
+    "Fulfilment",
     "Order",
     "Payment",
     "Planted",

@@ -219,6 +219,7 @@ class Plan(Catalogue):
                     cancelled.at + 2 * _SECOND,
                     actor="warehouse",
                     after=cancelled,
+                    tags=(*cancelled.tags[:1], f"product:{sku}"),
                     product_id=sku,
                     order=f"order-{number}",
                     quantity=quantity,

@@ -6,6 +6,8 @@ import asyncio
 import copy
 import io
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -781,6 +783,30 @@ def test_following_wakes_for_time(tmp_path: Path) -> None:
         runner.stop()
         thread.join(60)
         assert not thread.is_alive()
+
+
+def test_a_signal_ends_it_gracefully(log: EventLog, jobs: SagaRunner) -> None:
+    ask(log)
+    ended = threading.Event()
+
+    def send() -> None:
+        while not ended.wait(0.05):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # those that come too early or late
+    thread = threading.Thread(target=send)
+    try:
+        jobs.run()
+        thread.start()
+        jobs.run(follow=True, signals=True)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        ended.set()
+        thread.join()
+        signal.signal(signal.SIGTERM, before)
+    answer(log, "end")
+    jobs.run()
+    assert status(jobs) == [("done",)]
 
 
 def test_what_is_written_in_logs(log: EventLog, jobs: SagaRunner) -> None:

@@ -42,6 +42,8 @@ def test_the_write_side_in_the_lab(notebook):
     texts = page.locator(".jp-RenderedText pre").all_inner_texts()
     assert texts
     assert [text for text in texts if "│ … │" in text] == []
+    # A table of text that is too wide is broken, line by line.
+    assert max(len(line) for text in texts for line in text.splitlines()) <= 118
     for output in said.all():
         wide = output.evaluate("node => node.scrollWidth - node.clientWidth")
         assert wide <= 0, output.inner_text()[:200]

@@ -18,7 +18,7 @@ def test_the_write_side_in_the_lab(notebook):
         "refused: a job is collected when all is mended",
         "again accepted: JobCollected",
         "other events happened",
-        "1 event behind",
+        "1 event behind before, 0 after",
         "only what is in stock is reserved",
         "45 of 156 would have been refused",
     ):

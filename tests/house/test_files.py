@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NOT_OURS = {
-    "__pycache__", "shop", "shop.new", "node_modules", "build", "dist", "htmlcov",
+    "__pycache__", "node_modules", "build", "dist", "htmlcov",
 }  # fmt: skip
 BINARY = {".png", ".parquet", ".gz", ".sqlite", ".ids", ".zip", ".pyc", ".so"}
 # Put together here, or this file would find itself.
@@ -28,6 +28,8 @@ def texts() -> dict[str, str]:
     found = {}
     for folder, folders, names in os.walk(ROOT):
         hidden = {name for name in folders if name.startswith(".") and name != ".ci"}
+        if Path(folder) == ROOT / "data":
+            hidden |= set(folders)  # the sample log
         folders[:] = [n for n in folders if n not in hidden | NOT_OURS and "egg-info" not in n]
         for name in names:
             path = Path(folder, name)

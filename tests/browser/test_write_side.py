@@ -31,7 +31,7 @@ def test_the_write_side_in_the_lab(notebook):
         ["1", "running", "shipped"],
         ["2", "running", "shipped"],
         ["3", "done", "refunded"],
-        ["4", "compensated", "cancelled"],
+        ["4", "done", "cancelled"],
     ]
 
     charts = page.locator(".jp-OutputArea-output .vega-embed svg.marks")

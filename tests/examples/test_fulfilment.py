@@ -1,8 +1,12 @@
 """The saga of the shop: order, payment, stock, parcel; and what it does when one of them fails."""
 
+import contextlib
+import random
+
 import pytest
 
 import esnb
+from esnb import CommandRejected, StreamNotFoundError
 from esnb.examples import shop
 from esnb.examples.shop import commands as c
 from esnb.testing import Clock
@@ -95,8 +99,20 @@ def test_no_money_in_three_days(counter):
     counter.clock.advance(days=1, seconds=1)
     counter.sagas.run()
     assert counter.state() == ("cancelled", 0, 0)
-    assert counter.status() == {"7": "compensated"}
+    assert counter.status() == {"7": "done"}
+    assert counter.types("payment-7") == ["PaymentRequested", "PaymentAbandoned"]
     assert counter.stock() == {"product-lamp-1": 3, "product-rug-2": 1}
+
+
+def test_the_bank_was_faster_by_a_moment(counter):
+    counter.bought()
+    counter.clock.advance(days=3, seconds=1)
+    # Recorded after the deadline, and before a saga looked.
+    counter.send(c.CapturePayment(payment_id="7"))
+    counter.sagas.run()
+    assert counter.state() == ("cancelled", 0, 0)
+    assert counter.types("payment-7") == ["PaymentRequested", "PaymentCaptured", "PaymentRefunded"]
+    assert counter.status() == {"7": "done"}
 
 
 def test_the_bank_declines_three_times(counter):
@@ -148,3 +164,64 @@ def test_a_customer_who_thinks_better_of_it(counter):
     counter.sagas.run()
     assert counter.status() == {"9": "done"}
     assert list(counter.log.read_stream("payment-9")) == []
+
+
+def test_a_busy_week_leaves_the_books_in_order(counter):
+    """Sixty orders, a bank that declines, goods that run out: whatever happens, it adds up."""
+    chosen = random.Random(3)
+    counter.send(c.DeliverStock(product_id="lamp-1", quantity=27))
+    where = {"currency": "EUR", "city": "Kiel", "zip": "24103"}
+    orders = [str(number) for number in range(100, 160)]
+    for number in orders:
+        sku = chosen.choice(["lamp-1", "lamp-1", "rug-2"])
+        of = {"order_id": number, "quantity": chosen.choice([1, 2]), "price": "10"}
+        counter.send(c.PlaceOrder(customer=1, sku=sku, **of, **where))
+        counter.send(c.ConfirmOrder(order_id=number))
+    counter.sagas.run()
+    for _ in range(8):
+        for number in orders:
+            answer = chosen.choice(["captured", "declined", "nothing", "delivered"])
+            with contextlib.suppress(CommandRejected, StreamNotFoundError):
+                if answer == "captured":
+                    counter.send(c.CapturePayment(payment_id=number))
+                elif answer == "declined":
+                    counter.send(c.DeclinePayment(payment_id=number, why="timed out"))
+                elif answer == "delivered":
+                    counter.send(c.DeliverParcel(shipment_id=number))
+        counter.sagas.run()
+        counter.clock.advance(hours=14)
+        counter.sagas.run()
+    ends = counter.sagas.status().project("id, status").fetchall()
+    assert {status for _, status in ends} <= {"done", "running"}
+    log = counter.log
+    newest = log.next_position - 1
+    states = {
+        stream: rest
+        for stream, *rest in log.timeline(shop.Order)
+        .as_of(newest)
+        .project("stream, status, paid, refunded")
+        .fetchall()
+    }
+    payments = {
+        of: (captured, refunded)
+        for of, captured, refunded in log.timeline(shop.Payment)
+        .as_of(newest)
+        .project('"order", captured, refunded')
+        .fetchall()
+    }
+    reached = {status for status, _, _ in states.values()}
+    assert {"delivered", "refunded", "cancelled"} <= reached
+    kept = {of: captured - refunded for of, (captured, refunded) in payments.items()}
+    assert {of: states[of][1] - states[of][2] for of in kept} == kept
+    for status, paid, refunded in states.values():
+        assert (paid > refunded) == (status in ("paid", "shipped", "delivered"))
+    held = dict(
+        log.sql("""
+            select data->>'$.order', sum(case event_type when 'StockReserved' then 1 else -1 end
+                                         * (data->>'$.quantity')::int)
+            from events where event_type in ('StockReserved', 'StockReleased') group by 1
+        """).fetchall()
+    )
+    sent = {of for of, (status, _, _) in states.items() if status in ("shipped", "delivered")}
+    assert {of for of, quantity in held.items() if quantity} == sent
+    assert min(counter.stock().values()) >= 0

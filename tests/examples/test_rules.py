@@ -166,6 +166,7 @@ def test_the_audited_order_wants_four_eyes():
 REQUESTED = e.PaymentRequested(order="order-7", amount="19.90", currency="EUR", method="card")
 DECLINED = e.PaymentDeclined(order="order-7", why="limit reached")
 CAPTURED = e.PaymentCaptured(order="order-7", captured="19.90")
+ABANDONED = e.PaymentAbandoned(order="order-7")
 BACK = e.PaymentRefunded(order="order-7", refunded="19.90")
 PAYMENT = {"payment_id": "7"}
 
@@ -183,11 +184,16 @@ def request():
         ([REQUESTED], c.DeclinePayment(**PAYMENT, why="limit reached"), DECLINED),
         ([REQUESTED, DECLINED], c.CapturePayment(**PAYMENT), CAPTURED),
         ([REQUESTED, CAPTURED], c.RefundPayment(**PAYMENT, amount="19.90"), BACK),
+        ([REQUESTED, DECLINED], c.AbandonPayment(**PAYMENT), ABANDONED),
+        ([REQUESTED, CAPTURED], c.AbandonPayment(**PAYMENT),
+         rejected("only an open payment is abandoned")),
+        ([REQUESTED, ABANDONED], c.CapturePayment(**PAYMENT),
+         rejected("only an open payment is captured, and once")),
         ([REQUESTED], request(), rejected("the payment is there already")),
         ([REQUESTED, CAPTURED], c.DeclinePayment(**PAYMENT, why="x"),
          rejected("only an open payment is declined")),
         ([REQUESTED, CAPTURED], c.CapturePayment(**PAYMENT),
-         rejected("a payment is captured once")),
+         rejected("only an open payment is captured, and once")),
         ([REQUESTED], c.RefundPayment(**PAYMENT, amount="0.01"),
          rejected("no more goes back than was captured")),
         ([REQUESTED, CAPTURED, BACK], c.RefundPayment(**PAYMENT, amount="0.01"),

@@ -10,6 +10,7 @@ from pydantic import Field
 from esnb.write import Command
 
 __all__ = [
+    "AbandonPayment",
     "AddItem",
     "CancelOrder",
     "CapturePayment",
@@ -135,6 +136,12 @@ class RequestPayment(Command):
 class DeclinePayment(Command):
     payment_id: str
     why: str
+
+
+class AbandonPayment(Command):
+    """Ask for a payment no more."""
+
+    payment_id: str
 
 
 class CapturePayment(Command):

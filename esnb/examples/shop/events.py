@@ -28,6 +28,7 @@ __all__ = [
     "ParcelDelivered",
     "ParcelReturned",
     "ParcelSent",
+    "PaymentAbandoned",
     "PaymentCaptured",
     "PaymentDeclined",
     "PaymentFailed",
@@ -184,6 +185,11 @@ class PaymentDeclined(Event):
     status: str = "declined"
     order: str
     why: str
+
+
+class PaymentAbandoned(Event):
+    status: str = "abandoned"
+    order: str
 
 
 class PaymentCaptured(Event):

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from esnb.examples.shop.commands import (
+    AbandonPayment,
     CancelOrder,
     DeliverOrder,
     IssueRefund,
@@ -73,9 +74,7 @@ class Fulfilment(Saga, by="order", begins=OrderPlaced):
                 amount=self.total,
                 currency=self.currency,
                 method="card",
-            ),
-            undo=CancelOrder(order_id=self.id, reason="not paid"),
-            step="payment",
+            )
         )
         self.wait("money", within=timedelta(days=3))
 
@@ -84,8 +83,7 @@ class Fulfilment(Saga, by="order", begins=OrderPlaced):
         self.send(NoteFailure(order_id=self.id, failure=e.why))
         if self.declined == _DECLINES:
             self.got("money")
-            self.send(CancelOrder(order_id=self.id, reason="not paid"))
-            self.done()
+            self.no_money()
 
     def when_captured(self, e: PaymentCaptured) -> None:
         self.got("money")
@@ -107,7 +105,14 @@ class Fulfilment(Saga, by="order", begins=OrderPlaced):
 
     @late("money")
     def no_money(self) -> None:
-        self.compensate("not paid in three days")
+        self.send(AbandonPayment(payment_id=self.id), step="abandon")
+        self.send(CancelOrder(order_id=self.id, reason="not paid"))
+        self.done()
+
+    @refused("abandon")
+    def paid_after_all(self, reason: str) -> None:
+        # The bank was faster by a moment.
+        self.send(RefundPayment(payment_id=self.id, amount=self.total))
 
     @refused("goods")
     def no_goods(self, reason: str) -> None:

@@ -7,12 +7,14 @@ from decimal import Decimal
 from esnb.aggregate import Aggregate
 from esnb.errors import CommandRejected
 from esnb.examples.shop.commands import (
+    AbandonPayment,
     CapturePayment,
     DeclinePayment,
     RefundPayment,
     RequestPayment,
 )
 from esnb.examples.shop.events import (
+    PaymentAbandoned,
     PaymentCaptured,
     PaymentDeclined,
     PaymentRefunded,
@@ -47,6 +49,9 @@ class Payment(Aggregate):
         self.status = "declined"
         self.declined += 1
 
+    def when_abandoned(self, e: PaymentAbandoned) -> None:
+        self.status = "abandoned"
+
     def when_captured(self, e: PaymentCaptured) -> None:
         self.status = "captured"
         self.captured += e.captured
@@ -70,11 +75,17 @@ class Payment(Aggregate):
             raise CommandRejected("only an open payment is declined", status=self.status)
         return PaymentDeclined(order=self.order, why=command.why)
 
+    @handles(AbandonPayment)
+    def abandon(self, command: AbandonPayment) -> PaymentAbandoned:
+        if self.status not in ("requested", "declined"):
+            raise CommandRejected("only an open payment is abandoned", status=self.status)
+        return PaymentAbandoned(order=self.order)
+
     @handles(CapturePayment)
     def capture(self, command: CapturePayment) -> PaymentCaptured:
         # A card that was declined is tried again.
         if self.status not in ("requested", "declined"):
-            raise CommandRejected("a payment is captured once", status=self.status)
+            raise CommandRejected("only an open payment is captured, and once", status=self.status)
         return PaymentCaptured(order=self.order, captured=self.amount)
 
     @handles(RefundPayment)

@@ -104,6 +104,7 @@ class Slips:
             lambda: (c.NotePayment, {"paid": total, "method": "card", **of}),
             lambda: (c.CapturePayment, payment),
             lambda: (c.DeclinePayment, {"why": "timed out", **payment}),
+            lambda: (c.AbandonPayment, payment),
             lambda: (c.NoteFailure, {"failure": "timed out", **of}),
             lambda: (c.IssueRefund, {"amount": total, **of}),
         )  # fmt: skip

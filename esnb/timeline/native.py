@@ -116,6 +116,8 @@ class Native:
             )
             for event_type, (event, handler) in description.handlers.items()
         }
+        newest = [event.version for event, _ in description.handlers.values()]
+        self._newest = np.array([*newest, 0])  # the last one is that of what is not handled
         self._memory = _Memory(owner)
         self._shown = {name: _shower(owner, name, self.kinds[name]) for name in fields}
 
@@ -165,6 +167,9 @@ class Native:
         handled = pc.index_in(batch.column("handled"), value_set=kinds).fill_null(-1)
         codes = handled.to_numpy(zero_copy_only=False).astype(np.int64)
         plain = batch.column("plain").fill_null(False).to_numpy(zero_copy_only=False)
+        # SQL reads some older versions as they are, the readers here only the newest.
+        version = batch.column("schema_version").to_numpy(zero_copy_only=False)
+        plain = plain & (version == self._newest[codes])
         codes = np.where(plain | (codes < 0), codes, codes + len(kinds))
         codes[batch.column("ended").to_numpy(zero_copy_only=False)] = _ENDED
         codes[batch.column("carried").to_numpy(zero_copy_only=False)] = _CARRIED

@@ -176,6 +176,7 @@ def test_old_payloads_are_read_as_the_class_reads_them(given: list[tuple[int, An
         esnb.create(Path(folder) / "log", zone="UTC", maintain=False) as log,
     ):
         log.append_frame(frame)
-        for row in log.timeline(Thing).as_of(len(given) - 1).to_arrow_table().to_pylist():
-            expected = Thing.fold(log.read_stream(row["stream"])).state()
-            assert {name: row[name] for name in expected} == expected
+        for line in (log.timeline(Thing), log.timeline(Thing, python=True)):
+            for row in line.as_of(len(given) - 1).to_arrow_table().to_pylist():
+                expected = Thing.fold(log.read_stream(row["stream"])).state()
+                assert {name: row[name] for name in expected} == expected

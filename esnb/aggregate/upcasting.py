@@ -205,7 +205,7 @@ def _is_straight(code: CodeType) -> bool:
 
 
 def _looked_up(function: FunctionType, name: str) -> Any:
-    builtins = function.__builtins__
+    builtins = getattr(function, "__builtins__", {})
     return function.__globals__.get(name, builtins.get(name, _MISSING))
 
 

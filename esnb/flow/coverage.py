@@ -104,7 +104,8 @@ def _kept(edges: Any, counts: list[int], wanted: float, most: int | None) -> set
             continue
         new = {edge}
         for way, node, ends in ((to, sources[edge], sources), (back, targets[edge], targets)):
-            while node in way and way[node] not in kept | new:
+            # What is kept leads on already; what is new may lead the other way only.
+            while node in way and way[node] not in kept:
                 new.add(way[node])
                 node = ends[way[node]]
         if most is not None and kept and len(kept) + len(new) > most:

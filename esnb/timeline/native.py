@@ -116,8 +116,8 @@ class Native:
             )
             for event_type, (event, handler) in description.handlers.items()
         }
-        newest = [event.version for event, _ in description.handlers.values()]
-        self._newest = np.array([*newest, 0])  # the last one is that of what is not handled
+        # The last one is that of what is not handled.
+        self._newest = np.array([*(one.version for one, _ in description.handlers.values()), 0])
         self._memory = _Memory(owner)
         self._shown = {name: _shower(owner, name, self.kinds[name]) for name in fields}
 

@@ -129,7 +129,13 @@ class Dispatcher:
                 opened = self.open(letter, handler)
                 if isinstance(opened, Outcome):
                     return told.ended(opened)
-                handler.decide(opened.aggregate, letter, self.clock())
+                try:
+                    handler.decide(opened.aggregate, letter, self.clock())
+                except CommandRejected:
+                    # Perhaps by what the command itself led to, sent by another meanwhile.
+                    if (before := self.before(letter, opened.aggregate.stream)) is not None:
+                        return told.ended(before)
+                    raise
                 ended = self._append(opened)
                 if isinstance(ended, Outcome):
                     return told.ended(ended)
@@ -147,7 +153,14 @@ class Dispatcher:
                 opened = await asyncio.to_thread(self.open, letter, handler)
                 if isinstance(opened, Outcome):
                     return told.ended(opened)
-                await handler.adecide(opened.aggregate, letter, self.clock())
+                try:
+                    await handler.adecide(opened.aggregate, letter, self.clock())
+                except CommandRejected:
+                    stream = opened.aggregate.stream
+                    before = await asyncio.to_thread(self.before, letter, stream)
+                    if before is not None:
+                        return told.ended(before)
+                    raise
                 ended = await asyncio.to_thread(self._append, opened)
                 if isinstance(ended, Outcome):
                     return told.ended(ended)

@@ -127,7 +127,14 @@ class _Round:
             opened = Open(letter, handler, aggregate, state.revision)
             made = handler.decide(aggregate, letter, self._dispatcher.clock())
         except (InputError, CommandRejected, NotFound) as error:
-            self._said.append((number, key, error))
+            before = None
+            if isinstance(error, CommandRejected):
+                # Perhaps by what the command itself led to, sent by another meanwhile.
+                before = self._dispatcher.before(letter, stream)
+            if before is None:
+                self._said.append((number, key, error))
+            else:
+                self.ended[number] = before
             return
         if not made:
             self._said.append((number, key, self._dispatcher.done(opened, ())))

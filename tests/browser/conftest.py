@@ -241,7 +241,8 @@ class NotebookPage:
             locator.screenshot(path=self._pictures / f"{name}.png")
 
 
-@pytest.fixture(scope="session")
+# Both end with the folder: Playwright's loop would be a running one to all tests that follow.
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     if not CHROMIUM:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
@@ -259,7 +260,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def context(lab: Lab) -> Iterator[BrowserContext]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)

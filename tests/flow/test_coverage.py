@@ -66,6 +66,19 @@ def test_all_is_shown_when_all_is_asked_for(found: reference.Cases) -> None:
     assert flow.directly_follows(coverage=1).fetchall() == whole.fetchall()
 
 
+def test_ways_to_and_from_an_edge_may_share_one() -> None:
+    """The way to the edge that is taken most often is a piece of the way from it to the end."""
+    ways = [["0", "2"], ["4", "0", "3", "4", "0", "1"], ["0"], ["3", "4", "2"],
+            ["1", "0", "2", "3", "2", "3", "4"]]  # fmt: skip
+    found = {
+        str(case): [Event(name, START, place) for place, name in enumerate(way)]
+        for case, way in enumerate(ways)
+    }
+    rows = flow_of(found).directly_follows(coverage=0).fetchall()
+    ends = [(row[1] or "▶", row[2] or "■") for row in rows]
+    assert reached([(target, source) for source, target in ends], "■") >= reached(ends, "▶") - {"■"}
+
+
 def test_the_widest_way_is_kept() -> None:
     """The heaviest edge is a loop in the middle; its ways come along, the wide ones."""
     ways = [["a", "b", "c", "c", "c", "c", "c", "d"]] * 10

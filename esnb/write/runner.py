@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from esnb.write import logging
 from esnb.write.projection import Projection
 from esnb.write.readmodels.sink import DeadLetter, Down, Moved, Refused, Sink
 from esnb.write.registry import lag_seconds
+from esnb.write.stopping import stopped_by_signals
 from esnb.write.turns import FIRST_PAUSE, TURN, Report, Turns
 
 __all__ = ["Lag", "Report", "Runner"]
@@ -196,7 +196,7 @@ class Runner(Turns):
             stack.callback(setattr, self, "_running", False)
             stack.enter_context(self._registry.at_work())
             if signals:
-                stack.enter_context(self._signals())
+                stack.enter_context(stopped_by_signals(self.stop))
             try:
                 while not self._stopping.is_set() and not self._tried(turn):
                     pass
@@ -272,15 +272,3 @@ class Runner(Turns):
             return
         self._calmly(self._sink.pause, paused)
         self._tell("paused" if paused else "stopped")
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {
-            number: signal.signal(number, lambda *_: self.stop())
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

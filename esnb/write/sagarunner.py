@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +35,7 @@ from esnb.write.sagareader import READ, Reader
 from esnb.write.sagasender import Moved, Sender
 from esnb.write.sagastate import TOLD, State, text_of
 from esnb.write.sagasteps import Steps
+from esnb.write.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
     import duckdb
@@ -187,7 +187,7 @@ class SagaRunner:
             stack.callback(self._stopping.clear)
             stack.callback(setattr, self, "_running", False)
             if signals:
-                stack.enter_context(self._signals())
+                stack.enter_context(stopped_by_signals(self.stop))
             if not stack.enter_context(self._lock()):
                 return self._report
             self._cycle(follow)
@@ -486,18 +486,6 @@ class SagaRunner:
             if taken:
                 lock.give_back()
             lock.close()
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {
-            number: signal.signal(number, lambda *_: self.stop())
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _is_due(state: State, now: datetime) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,14 +25,13 @@ from esnb.log import NO_STREAM, Append, Glance, Log
 from esnb.write import logging
 from esnb.write.command import Command
 from esnb.write.handlers import COMMAND, Handler, Handlers, Letter
+from esnb.write.pauses import TRIES, pauses
 from esnb.write.recent import Recent
 from esnb.write.repository import Loaded, Repository
 
 __all__ = ["Dispatcher", "Open", "Outcome"]
 
 _HELD = 10_000
-_TRIES = 30
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Dispatcher:
         clock: Callable[[], datetime] | None = None,
         snapshot_every: int | None = 100,
         hold: int = _HELD,
-        tries: int = _TRIES,
+        tries: int = TRIES,
     ) -> None:
         for name, number, least in (("hold", hold, 0), ("tries", tries, 1)):
             if not isinstance(number, int) or number < least:
@@ -294,21 +292,6 @@ def another(letter: Letter, stream: str, name: object, of: str) -> CommandError:
         f"command_id {letter.command_id} was that of {shown(name)} to {shown(of)}, and now is that "
         f"of {type(letter.command).__name__} to {shown(stream)}; an id names one command for ever"
     )
-
-
-def pauses(tries: int, done: int = 0) -> Iterator[float]:
-    """Yield how long to wait before each try: by chance, so that two rivals part.
-
-    Parameters
-    ----------
-    done
-        How many of the tries were made already.
-    """
-    longest = 0.0
-    for number in range(tries):
-        if number >= done:
-            yield random.uniform(0, longest)  # noqa: S311 (nothing secret)
-        longest = min(longest * 1.5, _LONGEST_PAUSE) or _FIRST_PAUSE
 
 
 @dataclass

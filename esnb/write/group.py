@@ -18,8 +18,9 @@ from esnb.errors import (
 from esnb.errors import StreamNotFoundError as NotFound
 from esnb.log import Glance
 from esnb.write import logging
-from esnb.write.dispatch import Dispatcher, Open, Outcome, another, pauses, tell
+from esnb.write.dispatch import Dispatcher, Open, Outcome, another, tell
 from esnb.write.handlers import Handler, Letter
+from esnb.write.pauses import pauses
 from esnb.write.recent import copied
 
 __all__ = ["send_group"]

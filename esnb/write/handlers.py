@@ -219,30 +219,10 @@ class Handler:
             raise self._told(error, aggregate, letter) from error.__cause__
 
     def _settled(self, aggregate: Aggregate, letter: Letter, given: Any) -> tuple[Event, ...]:
-        applied = len(aggregate.uncommitted)
-        if given is None:
-            return aggregate.uncommitted
-        if isinstance(given, Event | DomainEvent):
-            given = (given,)
-        if isinstance(given, Awaitable):
-            given.close()  # type: ignore[attr-defined]
-            raise CommandError(f"{self.name} gave back something to wait for; make it async")
-        if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-            raise CommandError(f"{self.name} must give back events or nothing, not {shown(given)}")
         try:
-            for event in given:
-                if not isinstance(event, Event):
-                    raise CommandError(
-                        f"{self.name} gave back {shown(event)}, no object of an event class"
-                    )
-                if applied:
-                    raise CommandError(
-                        f"{self.name} both applied events and gave some back; do one of the two"
-                    )
-                aggregate.apply(event)
+            return taken(aggregate, given, self.name)
         except Exception as error:
             raise self._told(error, aggregate, letter) from error.__cause__
-        return aggregate.uncommitted
 
     def _told(self, error: Exception, aggregate: Aggregate, letter: Letter) -> Exception:
         """Return an error with what is known of the command."""
@@ -261,6 +241,40 @@ class Handler:
                 f"{shown(aggregate.stream)} at revision {aggregate.revision}; nothing was written"
             )
         return error
+
+
+def taken(aggregate: Aggregate, given: Any, name: str) -> tuple[Event, ...]:
+    """Let happen to an aggregate what a function gave back; return all that happened to it.
+
+    Parameters
+    ----------
+    given
+        Nothing, an event, or several; the function may have applied its events instead.
+    name
+        Of the function, for errors.
+
+    Raises
+    ------
+    CommandError
+        If it gave back something else, or both applied events and gave some back.
+    """
+    applied = len(aggregate.uncommitted)
+    if given is None:
+        return aggregate.uncommitted
+    if isinstance(given, Event | DomainEvent):
+        given = (given,)
+    if isinstance(given, Awaitable):
+        given.close()  # type: ignore[attr-defined]
+        raise CommandError(f"{name} gave back something to wait for; make it async")
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise CommandError(f"{name} must give back events or nothing, not {shown(given)}")
+    for event in given:
+        if not isinstance(event, Event):
+            raise CommandError(f"{name} gave back {shown(event)}, no object of an event class")
+        if applied:
+            raise CommandError(f"{name} both applied events and gave some back; do one of the two")
+        aggregate.apply(event)
+    return aggregate.uncommitted
 
 
 class Handlers:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import pydantic
 
 from esnb.aggregate import Aggregate
-from esnb.errors import AggregateError, StreamNotFoundError, shown
+from esnb.errors import (
+    AggregateError,
+    CommitUncertain,
+    LogError,
+    RevisionConflictError,
+    StreamNotFoundError,
+    shown,
+)
 from esnb.event import RecordedEvent
 from esnb.log import NO_STREAM, Log
 from esnb.log.layout import Layout
 from esnb.schema import category_of, check_text
+from esnb.write.handlers import taken
+from esnb.write.pauses import TRIES, pauses
 from esnb.write.snapshots import Kept, Snapshots
 from esnb.write.states import NotKept, States
 
@@ -52,6 +62,10 @@ class Repository(Generic[A]):
     >>> order = orders.get("order-17")            # doctest: +SKIP
     >>> order.apply(OrderConfirmed())             # doctest: +SKIP
     >>> orders.save(order, actor="ann")           # doctest: +SKIP
+
+    Or in one go, and again if somebody else saved it meanwhile:
+
+    >>> orders.update("17", lambda order: OrderConfirmed(), actor="ann")    # doctest: +SKIP
     """
 
     def __init__(self, log: Log, kind: type[A], *, snapshot_every: int | None = _EVERY) -> None:
@@ -199,6 +213,71 @@ class Repository(Generic[A]):
         if every is not None and (aggregate.revision + 1) // every > (before + 1) // every:
             self.snapshot(aggregate)
         return recorded
+
+    def update(
+        self, name: str, change: Callable[[A], object], *, tries: int = TRIES, **envelope: Any
+    ) -> tuple[RecordedEvent, ...]:
+        """Load an aggregate, change it and save it; again, if somebody else saved it meanwhile.
+
+        Parameters
+        ----------
+        name
+            As in `get`.
+        change
+            Is called with the aggregate and lets events happen: it applies them, or gives back
+            an event or several.  Where somebody else was faster it is called again, with the
+            newer state, so whatever else it does must bear that.  What it raises means that
+            nothing happened.
+        tries
+            How often before a conflict is given up on; between them lie pauses of random length.
+        **envelope
+            As in `save`.
+
+        Returns
+        -------
+        tuple of RecordedEvent
+            The events; none if there was nothing to change.
+
+        Raises
+        ------
+        StreamNotFoundError
+            If there is no such stream, naming near ones.
+        RevisionConflictError
+            If others were faster every time.  Nothing was written.
+        CommitUncertain
+            If it could not be found out whether the events were written: see what is there.
+        CommandError
+            If `change` gives back something else than events, or does both.
+        AggregateError
+            Within ``log.batch()``, where nothing sees what was appended before it.
+
+        Examples
+        --------
+        >>> orders.update("17", lambda order: order.confirm())      # doctest: +SKIP
+        """
+        if not isinstance(tries, int) or tries < 1:
+            raise AggregateError(f"tries={shown(tries)}: say a whole number from 1")
+        if self._log.batching:
+            raise AggregateError(
+                "within log.batch() nothing sees what was appended before it; update outside of it"
+            )
+        said = getattr(change, "__qualname__", shown(change))
+        aggregate: A | None = None
+        failed: LogError | None = None
+        for pause in pauses(tries):
+            time.sleep(pause)
+            if aggregate is None:
+                aggregate = self.get(name)
+                taken(aggregate, change(aggregate), said)
+            try:
+                return self.save(aggregate, **envelope)
+            except RevisionConflictError as error:
+                aggregate, failed = None, error
+            except CommitUncertain as error:
+                # The same events once more, by their ids: none is written twice.
+                failed = error
+        assert failed is not None  # noqa: S101 (said to the checker of types)
+        raise failed
 
     def snapshot(self, aggregate: A | str) -> bool:
         """Keep the newest state of an aggregate as a snapshot; return whether one was kept.

@@ -20,6 +20,7 @@ import esnb
 from esnb import Aggregate, DomainEvent, Event, EventLog, Repository
 from esnb.errors import (
     AggregateError,
+    CommandError,
     CommitUncertain,
     EventError,
     ReadOnlyLogError,
@@ -291,6 +292,129 @@ def test_two_processes_that_save_lose_nothing(log: EventLog) -> None:
     assert order.items == {name: count for name, count in won.items() if count}
     assert order.revision == sum(won.values())
     assert fields(order) == fields(Order.fold(log.read_stream("order-1")))
+
+
+def test_update_loads_changes_and_saves(log: EventLog) -> None:
+    orders = Repository(log, Order)
+    log.append("order-1", Placed(customer="ann"))
+    one = Added(sku="a", qty=1, price=Decimal(2))
+    (event,) = orders.update("1", lambda order: one, actor="ann", correlation_id="c")
+    assert (event.revision, event.actor, event.correlation_id) == (1, "ann", "c")
+    assert len(orders.update("order-1", lambda order: [one, one])) == 2
+    assert len(orders.update("1", lambda order: order.apply(one))) == 1
+    assert orders.update("1", lambda order: None) == ()
+    assert orders.get("1").items == {"a": 4}
+
+    def refuses(order: Order) -> None:
+        order.apply(one)
+        raise ValueError(f"{order.customer} has enough")
+
+    with pytest.raises(ValueError, match="ann has enough"):
+        orders.update("1", refuses)
+    with pytest.raises(StreamNotFoundError, match="order-1"):
+        orders.update("11", lambda order: one)
+    with pytest.raises(CommandError, match=r"lambda.* must give back events or nothing, not 5"):
+        orders.update("1", lambda order: 5)
+
+    def both(order: Order) -> Added:
+        order.apply(one)
+        return one
+
+    with pytest.raises(CommandError, match="both applied events and gave some back"):
+        orders.update("1", both)
+    with pytest.raises(AggregateError, match="tries=0"):
+        orders.update("1", lambda order: one, tries=0)
+    with log.batch(), pytest.raises(AggregateError, match="outside of it"):
+        orders.update("1", lambda order: one)
+    assert log.next_position == 5
+
+
+def test_update_decides_anew_when_somebody_else_was_faster(log: EventLog) -> None:
+    orders = Repository(log, Order)
+    log.append("order-1", Placed(customer="ann"))
+    seen = []
+
+    def change(order: Order) -> Added | None:
+        seen.append(order.revision)
+        if len(seen) <= 3:
+            log.append("order-1", Added(sku="theirs", qty=1, price=Decimal(1)))
+        # As a rule has it: at most three of them, whoever adds them.
+        return None if len(order.prices) >= 3 else Added(sku="ours", qty=1, price=Decimal(1))
+
+    assert orders.update("1", change) == ()
+    assert seen == [0, 1, 2, 3]
+    assert orders.get("1").items == {"theirs": 3}
+    seen.clear()
+    with pytest.raises(RevisionConflictError, match="is at revision 5, expected 4"):
+        orders.update("1", lambda order: [change(order), Deleted()][1:], tries=2)
+    assert log.next_position == 6
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+@pytest.mark.parametrize("others", [True, False])
+def test_update_finds_out_what_became_of_an_uncertain_commit(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch, arrived: bool, others: bool
+) -> None:
+    orders = Repository(log, Order)
+    log.append("order-1", Placed(customer="ann"))
+    append, asked = log.append, []
+
+    def uncertain(stream: str, events: Any, **options: Any) -> Any:
+        monkeypatch.setattr(log, "append", append)
+        if arrived:
+            append(stream, events, **options)
+        if others:
+            append(stream, Added(sku="theirs", qty=1, price=Decimal(1)))
+        raise CommitUncertain([event.event_id for event in events], "the disk went away")
+
+    def change(order: Order) -> Added:
+        asked.append(order.revision)
+        return Added(sku="ours", qty=1, price=Decimal(1))
+
+    monkeypatch.setattr(log, "append", uncertain)
+    (event,) = orders.update("1", change)
+    # Decided anew only where it is known that nothing arrived.
+    assert asked == ([0, 1] if others and not arrived else [0])
+    assert event.revision == (2 if others and not arrived else 1)
+    assert orders.get("1").items == {"ours": 1, **({"theirs": 1} if others else {})}
+
+
+def _update(path: str, name: str, start: Any, results: Any) -> None:
+    with esnb.open(path) as log:
+        orders = Repository(log, Order, snapshot_every=7)
+        start.wait()
+        called = 0
+
+        def change(order: Order) -> Added:
+            nonlocal called
+            called += 1
+            # The price tells on which state it was decided.
+            return Added(sku=name, qty=1, price=Decimal(len(order.prices)))
+
+        for _ in range(40):
+            orders.update("1", change)
+        results.put(called)
+
+
+def test_processes_that_update_lose_nothing(log: EventLog) -> None:
+    log.append("order-1", Placed(customer="ann"))
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(3), context.Queue()
+    children = [
+        context.Process(target=_update, args=(str(log.path), name, start, results))
+        for name in "abc"
+    ]
+    for child in children:
+        child.start()
+    called = sum(results.get(timeout=120) for _ in children)
+    for child in children:
+        child.join(60)
+        assert child.exitcode == 0
+    order = Repository(log, Order).get("1")
+    assert order.items == {"a": 40, "b": 40, "c": 40}
+    assert order.prices == [Decimal(number) for number in range(120)]
+    # They did meet.
+    assert called > 120
 
 
 def test_snapshots_are_kept_as_events_come(log: EventLog) -> None:

@@ -13,6 +13,8 @@
 >>> log.close()
 """
 
+from importlib import import_module
+
 from esnb._face import create, flow, open, read, restore
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import (
@@ -116,3 +118,10 @@ def load_ipython_extension(shell: object) -> None:
     from esnb import magic
 
     magic.load(shell)
+
+
+def __getattr__(name: str) -> object:
+    """Load the widgets when somebody asks for them: they cost a second."""
+    if name == "widget":
+        return import_module("esnb.widget")
+    raise AttributeError(f"module 'esnb' has no attribute {name!r}")

@@ -1,0 +1,13 @@
+"""Widgets: what an analyst touches, each with a headless twin.
+
+Every piece draws what a plain function returns (`Piece.data`), says how it came about
+(`Piece.sql`, `Piece.code`), and follows a `Session`, which joins the pieces of a notebook.
+The browser sends intents ("the rows from 200 on", "this edge"); Python makes questions of
+them.
+"""
+
+from esnb.widget.chips import Chips
+from esnb.widget.piece import Answer, Piece, intent
+from esnb.widget.session import Session, Streams
+
+__all__ = ["Answer", "Chips", "Piece", "Session", "Streams", "intent"]

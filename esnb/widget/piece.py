@@ -1,0 +1,252 @@
+"""What all widgets share: intents from the browser, answers, code, and what is left without it.
+
+A piece is an anywidget whose JavaScript stands beside its Python, under the same name.  The
+browser asks it by name, ``{"ask": "rows", "with": {"first": 200}}``; only methods marked with
+`intent` can be asked, their arguments are checked, and an error becomes a text that is shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import os
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+
+import anywidget
+import traitlets
+from IPython.display import display
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from esnb.errors import EsnbError
+from esnb.show import html_table, visible
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from esnb.widget.session import Session
+
+__all__ = ["STATIC", "Answer", "Piece", "intent"]
+
+# Set by `esnb report`: pieces leave their pictures and tables, and nothing that needs a kernel.
+STATIC = "ESNB_STATIC"
+_FOLDER = Path(__file__).parent
+_ROWS = 20  # of the table that stays without a kernel
+_KEPT: dict[tuple[str, str], dict[str, Any]] = {}
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+class Answer(NamedTuple):
+    """An answer with bytes beside it: numbers that are too many for JSON."""
+
+    content: Mapping[str, Any]
+    buffers: tuple[bytes | memoryview, ...] = ()
+
+
+def intent(method: _Method) -> _Method:
+    """Let the browser ask this method by its name; its arguments are checked by their types.
+
+    It returns a mapping of JSON values, or an `Answer`.
+    """
+    checked: Any = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(method)
+    checked.is_intent = True
+    return checked  # type: ignore[no-any-return]
+
+
+@cache
+def _code(name: str) -> str:
+    return (_FOLDER / f"{name}.js").read_text()
+
+
+@cache
+def _version(name: str) -> str:
+    text = _code(name) + ((_FOLDER / "style.css").read_text() if name == "shared" else "")
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Piece(anywidget.AnyWidget):
+    """A widget of esnb.
+
+    Parameters
+    ----------
+    session
+        The session that it follows and writes to; without one it stands alone.
+    key
+        A name under which its settings are kept: a cell that is run again finds them.
+    **settings
+        What the user can set, by name; `settings` has them all.
+
+    Attributes
+    ----------
+    settings
+        What restores the widget, small and JSON: its own part of `code`.
+    session
+        The session.
+    """
+
+    # The name of its JavaScript file.
+    name: ClassVar[str] = ""
+    # What the user can set, with its default.
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    # Which traits of the session change what it shows.
+    follows: ClassVar[tuple[str, ...]] = ()
+
+    _esm = (_FOLDER / "loader.js").read_text()
+    piece = traitlets.Unicode().tag(sync=True)
+    versions = traitlets.Dict().tag(sync=True)
+    settings = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self, *, session: Session | None = None, key: str | None = None, **settings: Any
+    ) -> None:
+        self.session = session
+        self._key = None if key is None else (type(self).__name__, key)
+        kept = _KEPT.get(self._key, {}) if self._key else {}
+        super().__init__(
+            piece=self.name,
+            versions={name: _version(name) for name in ("shared", self.name)},
+            settings={**self.defaults, **settings, **kept},
+        )
+        self.on_msg(self._heard)
+        if session is not None and self.follows:
+            session.observe(self._session_changed, names=list(self.follows))
+
+    # --- what it shows, without a browser ----------------------------------------------------
+
+    def data(self) -> duckdb.DuckDBPyRelation:
+        """Return what it shows, as a relation of DuckDB."""
+        raise NotImplementedError
+
+    @property
+    def sql(self) -> str:
+        """The SQL of `data`."""
+        return str(self.data().sql_query())
+
+    @property
+    def code(self) -> str:
+        """The Python call that makes this widget anew, as it is set now."""
+        raise NotImplementedError
+
+    def chart(self) -> Any:
+        """Return an Altair chart of the same, or None: the picture without a kernel."""
+        return None
+
+    def title(self) -> str:
+        """Return what stands above the static picture."""
+        return type(self).__name__
+
+    def close(self) -> None:
+        """Let go of the session and the browser."""
+        if self.session is not None and self.follows:
+            self.session.unobserve(self._session_changed, names=list(self.follows))
+        super().close()
+
+    # --- with the browser --------------------------------------------------------------------
+
+    @intent
+    def ask_code(self, name: str) -> Mapping[str, Any]:
+        """Return the code of this piece, or what all pieces share."""
+        if name == "shared":
+            style = (_FOLDER / "style.css").read_text()
+            # A template string: no character of ours ends it.
+            return {"code": f"{_code(name)}\nexport const css = String.raw`{style}`;\n"}
+        return {"code": _code(self.name)}
+
+    @intent
+    def ask_set(self, changes: dict[str, Any]) -> Mapping[str, Any]:
+        """Take over settings that the user changed."""
+        self.change(**{name: value for name, value in changes.items() if name in self.defaults})
+        return {}
+
+    @intent
+    def ask_copy(self) -> Mapping[str, Any]:
+        """Return what "copy as code" copies."""
+        return {"code": self.code}
+
+    def change(self, **settings: Any) -> None:
+        """Change settings, from Python; the browser follows."""
+        self.settings = {**self.settings, **settings}
+        if self._key is not None:
+            _KEPT[self._key] = dict(self.settings)
+
+    def say(self, content: Mapping[str, Any], *buffers: bytes | memoryview) -> None:
+        """Tell the browser something that it did not ask for."""
+        self.send(dict(content), list(buffers))
+
+    def _session_changed(self, change: Any) -> None:
+        self.say({"event": "session", "changed": change["name"]})
+
+    def _heard(self, _: object, content: Any, buffers: list[Any]) -> None:
+        """Answer what the browser asks."""
+        if not isinstance(content, dict) or not isinstance(content.get("ask"), str):
+            return
+        reply: dict[str, Any] = {"id": content.get("id")}
+        parts: tuple[bytes | memoryview, ...] = ()
+        try:
+            answer = self._answered(content["ask"], content.get("with") or {})
+            reply |= answer.content
+            parts = answer.buffers
+        except KeyboardInterrupt:
+            reply["error"] = "Interrupted. Nothing was changed; ask again when you like."
+        except EsnbError as error:
+            reply["error"] = f"{type(error).__name__}: {error}"
+        except Exception as error:
+            # Shown where one looks; the traceback goes to the log of the lab.
+            self.log.exception("a widget could not answer")
+            reply["error"] = f"{type(error).__name__}: {error}"
+        self.say(reply, *parts)
+
+    def _answered(self, name: str, arguments: Any) -> Answer:
+        method = getattr(self, f"ask_{name}", None)
+        if method is None or not getattr(method, "is_intent", False):
+            raise EsnbError(f"{type(self).__name__} knows no intent {visible(name, 40)}")
+        try:
+            answer = method(**arguments)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise EsnbError(f"{name}: {first['loc']}: {first['msg']}") from None
+        return answer if isinstance(answer, Answer) else Answer(answer)
+
+    # --- without one -------------------------------------------------------------------------
+
+    def fallback(self) -> dict[str, Any]:
+        """Return what stays where no kernel runs: picture and first rows, by MIME type."""
+        data: dict[str, Any] = {}
+        parts = []
+        chart = self.chart()
+        if chart is not None:
+            from esnb.chart import mimebundle
+
+            picture = mimebundle(chart.to_dict())[0]["image/png"]
+            data["image/png"] = base64.b64encode(picture).decode()
+            said = html.escape(visible(self.title(), 300), quote=True)
+            parts.append(f'<img alt="{said}" src="data:image/png;base64,{data["image/png"]}">')
+        relation = self.data()
+        rows = relation.limit(_ROWS + 1).fetchall()
+        table = html_table(relation.columns, rows[:_ROWS])
+        more = f"the first {_ROWS} rows" if len(rows) > _ROWS else f"{len(rows)} rows"
+        opened = "" if parts else " open"
+        parts.append(f"<details{opened}><summary>{more} as a table</summary>{table}</details>")
+        data["text/html"] = "".join(parts)
+        data["text/plain"] = visible(f"{self.title()} ({more})", 300)
+        return data
+
+    def _ipython_display_(self) -> None:
+        if os.environ.get(STATIC):
+            _show(self.fallback())
+            return
+        bundle = super()._repr_mimebundle_()
+        living = bundle[0] if isinstance(bundle, tuple) else bundle
+        _show({**(living or {}), "text/plain": self.title()})
+        # A second output, which the piece hides as long as it lives: the lab shows no other
+        # type of an output whose widget is gone.
+        left = self.fallback()
+        marked = f'<div class="esnb-fallback" data-esnb="{self.model_id}">{left["text/html"]}</div>'
+        _show({"text/html": marked, "text/plain": left["text/plain"]})
+
+
+def _show(data: Mapping[str, Any]) -> None:
+    display(dict(data), raw=True)  # type: ignore[no-untyped-call]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _real_data_for_notebooks() -> None:
     """Notebooks run in copies, from where the folder is not found by its place."""
     os.environ["ESNB_SHARED_DATA"] = str(SHARED)
+
+
+@pytest.fixture(scope="session")
+def kills() -> Callable[[int], int]:
+    """How often to kill processes: as often as a test says, or at least ``ESNB_KILLS`` times."""
+    least = int(os.environ.get("ESNB_KILLS", "0"))
+    return lambda usual: max(usual, least)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import selectors
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,21 +82,21 @@ class Party:
 
 
 def test_every_accepted_command_appears_once(
-    server: Server, tmp_path: Path, long_run: bool
+    server: Server, tmp_path: Path, long_run: bool, kills: Callable[[int], int]
 ) -> None:
     path = tmp_path / "log"
     EventLog.create(path, zone="UTC").close()
     chance = random.Random(5)
-    kills = 600 if long_run else 60
+    count = kills(600 if long_run else 60)
     party = Party(server, path)
     killed = 0
     try:
-        while party.finished < 4 or killed < kills:
+        while party.finished < 4 or killed < count:
             while len(party.children) < 4:
                 party.start()
             for _ in range(chance.choice((1, 3, 9, 27, 60))):
                 party.listen(5)
-            if killed < kills and party.children:
+            if killed < count and party.children:
                 party.kill(chance.choice(party.children))
                 killed += 1
             assert not party.wrong, party.wrong[:3]

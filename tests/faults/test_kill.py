@@ -7,6 +7,7 @@ import random
 import selectors
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,15 +86,17 @@ class Party:
         self._selector.close()
 
 
-def test_five_hundred_kills(server: Server, tmp_path: Path, long_run: bool) -> None:
+def test_five_hundred_kills(
+    server: Server, tmp_path: Path, long_run: bool, kills: Callable[[int], int]
+) -> None:
     """No acknowledged batch is lost, none stands twice, none is there in part."""
     path = tmp_path / "log"
     Log.create(path, maintain=False).close()
     chance = random.Random(7)
-    kills = 5000 if long_run else 500
+    count = kills(5000 if long_run else 500)
     party = Party(server, path)
     try:
-        for _ in range(kills):
+        for _ in range(count):
             # A writer is killed after a few of the things that the four of them say.
             for _ in range(chance.choice((1, 2, 4, 8, 16, 32))):
                 party.listen(5)
@@ -109,7 +112,7 @@ def test_five_hundred_kills(server: Server, tmp_path: Path, long_run: bool) -> N
         assert not missing, f"{len(missing)} acknowledged batches are lost: {sorted(missing)[:5]}"
         assert len(found.batches) == len(set(found.batches))
         # At most the batch that a writer was at when it was killed is there unsaid.
-        assert len(found.batches) <= len(party.acknowledged) + kills + WRITERS
+        assert len(found.batches) <= len(party.acknowledged) + count + WRITERS
         log.append("order-hot", [])
         log.compact(grace=0)
         named = {segment.path for segment in log.snapshot().segments}
@@ -120,7 +123,7 @@ def test_five_hundred_kills(server: Server, tmp_path: Path, long_run: bool) -> N
     assert party.said["sealed"] > 50
     assert party.said["compacted"] > 10
     assert party.said["snapshot"] > 100
-    print(f"\n{kills} kills, {len(found.batches)} batches, {found.events} events, {party.said}")
+    print(f"\n{count} kills, {len(found.batches)} batches, {found.events} events, {party.said}")
 
 
 def test_one_process_killed_at_any_time_in_its_life(server: Server, tmp_path: Path) -> None:

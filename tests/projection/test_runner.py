@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -34,8 +33,6 @@ from .model import CUSTOMERS_TABLE, Board, Gone, Paid, Placed, Poison, Renamed, 
 from .services import MongoDBServer, PostgreSQLServer, RedisServer
 
 ROOT = Path(__file__).parents[2]
-# Real kills; ESNB_KILLS=200 for the long run.
-KILLS = int(os.environ.get("ESNB_KILLS", "40"))
 
 
 def shown(runner: Runner) -> dict[str, dict[str, dict[str, Any]]]:
@@ -378,9 +375,11 @@ class Child:
         line = self.process.stdout.readline()
         assert line == "ready\n", self.process.communicate()[1][-2000:]
 
-    def kill(self) -> None:
+    def kill(self) -> bool:
+        """Kill it; return whether it was still at work."""
         self.process.kill()
-        self.process.communicate()
+        out, _ = self.process.communicate()
+        return self.process.returncode == -signal.SIGKILL and "done" not in out
 
 
 def test_a_signal_ends_it_gracefully(place: Place, log: EventLog) -> None:
@@ -396,7 +395,9 @@ def test_a_signal_ends_it_gracefully(place: Place, log: EventLog) -> None:
 
 
 @pytest.mark.faults
-def test_kills_at_any_time(place: Place, log: EventLog, tmp_path: Path) -> None:
+def test_kills_at_any_time(
+    place: Place, log: EventLog, tmp_path: Path, kills: Callable[[int], int]
+) -> None:
     """Runners are killed again and again, some while they rebuild; the log grows meanwhile.
 
     After each kill the log grows; at the end, and now and then, the tables equal a rebuild.
@@ -404,23 +405,25 @@ def test_kills_at_any_time(place: Place, log: EventLog, tmp_path: Path) -> None:
     if "lease" in place.arguments:
         place.arguments["lease"] = 0.2
     chance = random.Random(5)
-    cut_off = 0
+    count = kills(10)
+    number = killed = cut_off = 0
+    began = time.monotonic()
     fill(log, 300)
     checked = Runner(log, Board, DuckDBSink(tmp_path / "rebuilt.duckdb"))
-    for number in range(-(-KILLS // len(KINDS))):
+    while killed < count:
         job = "rebuild" if number % 4 == 3 else "follow"
         children = [Child(log, place, job, batch=3) for _ in range(1 + number % 2)]
         children[-1].ready()
         fill(log, chance.randrange(1, 200), seed=number)
         time.sleep(chance.random() * 0.4)
-        for child in children:
-            child.kill()
+        killed += sum([child.kill() for child in children])
         with Runner(log, Board, place.sink()) as looking:
             cut_off += looking.lag().behind > 0
         if number % 5 == 4:
             with Runner(log, Board, place.sink(), batch=50) as runner:
                 runner.run()
                 assert shown(runner) == reference(log.read())
+        number += 1
     assert cut_off > 0
     with Runner(log, Board, place.sink(), batch=50) as runner:
         runner.run()
@@ -432,6 +435,10 @@ def test_kills_at_any_time(place: Place, log: EventLog, tmp_path: Path) -> None:
         assert shown(runner) == found
         assert len(runner._sink.state().versions) == 1
     checked.close()
+    print(
+        f"\n{place.kind}: {killed} kills, {cut_off} times behind after one, "
+        f"{log.next_position} events, {time.monotonic() - began:.0f} s"
+    )
 
 
 def test_what_is_logged(log: EventLog, tmp_path: Path) -> None:

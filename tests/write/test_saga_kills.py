@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from tests.write.test_saga_crashes import BEGIN, TAIL, World
 
 pytestmark = pytest.mark.faults
 
-# Real kills; ESNB_KILLS=200 for the long run.
-KILLS = int(os.environ.get("ESNB_KILLS", "30"))
 ORDERS = 12
 
 
@@ -96,7 +94,9 @@ def _said(pipe: Any) -> list[str]:
         return said
 
 
-def test_kills_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kills_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: Callable[[int], int]
+) -> None:
     # Or every child would import pytest, which takes longer than all that it does.
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
@@ -105,14 +105,15 @@ def test_kills_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     folders = [tmp_path / name for name in ("killed", "whole")]
     for folder in folders:
         folder.mkdir()
+    count = kills(30)
     world = World(str(folders[0]), batch=5, books=40, lamps=3)
     killer = Killer(world, chance)
     with world.log:
-        while killer.kills < KILLS:
+        while killer.kills < count:
             for action in wave(chance, len(actions)):
                 world.act(action)
                 if action[0] == "run":
-                    killer.run(KILLS)
+                    killer.run(count)
                 actions.append(action)
         end = world.end()
     whole = World(str(folders[1]), batch=5, books=40, lamps=3)
@@ -126,5 +127,5 @@ def test_kills_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         events[-1][2]["status"] for stream, events in end.items() if stream.startswith("fulfilment")
     ]
     assert {"done", "compensated"} == set(ended)
-    assert killer.kills >= KILLS
+    assert killer.kills >= count
     print(f"\n{killer.kills} kills, {len(ended)} sagas, {sum(map(len, end.values()))} events")

@@ -1,7 +1,7 @@
 """The command line: ``esnb create | import | info | sql | as-of | diff | verify | …``.
 
 Exit codes: 0 done; 1 the log is damaged (`verify`), rows were rejected (`import`)
-or a projection wants looking after (`status`); 2 the command was not understood or its
+or a projection or saga wants looking after (`status`); 2 the command was not understood or its
 input not accepted; 3 the log cannot be opened, read or written; 130 interrupted.
 """
 
@@ -26,6 +26,7 @@ from esnb.errors import EsnbError, InputError, LogError, QueryError
 from esnb.show import text_table, visible
 from esnb.source import import_events
 from esnb.write.registry import health
+from esnb.write.sagahealth import saga_health
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,10 +48,18 @@ examples:
 
 exit codes:
   0  done
-  1  verify found damage, import rejected rows, or a projection is not well (status)
+  1  verify found damage, import rejected rows, or a projection or saga is not well (status)
   2  the command or its input cannot be accepted
   3  the log cannot be opened, read or written
 """
+_OF_PROJECTIONS = (
+    "projection", "health", "running", "behind", "seconds", "position", "version",
+    "dead_letters", "sink", "place",
+)  # fmt: skip
+_OF_SAGAS = (
+    "saga", "health", "running", "behind", "seconds", "position", "open", "stuck", "waiting",
+    "retrying", "due",
+)  # fmt: skip
 _ROLES = (
     ("stream", "names of streams, or ids when --category is given"),
     ("category", "category of all streams"),
@@ -124,8 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     made = command("info", _info, "show a log in numbers")
     made.add_argument("--json", action="store_true", help="print JSON")
 
-    made = command("status", _status, "show the health and lag of the projections of a log")
-    made.add_argument("--json", action="store_true", help="print JSON, a projection a line")
+    made = command("status", _status, "show the health and lag of projections and sagas")
+    made.add_argument("--json", action="store_true", help="print JSON, one of them a line")
 
     made = command("sql", _sql, "ask in SQL (one SELECT; the table is called events)")
     made.add_argument("text", metavar="SQL", help="the query, or - to read it from the input")
@@ -240,22 +249,30 @@ def _info(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     with _reading(options) as log:
-        found = health(log)
+        projections, sagas = health(log), saga_health(log)
         at = log.next_position - 1
     if options.json:
-        for one in found:
-            _print_json({"log_position": at, **dataclasses.asdict(one)})
-    elif not found:
-        print(f"log at position {at}; no projection of it has run here")
+        told = [*map(dataclasses.asdict, projections), *map(dataclasses.asdict, sagas)]
+        for one in told:
+            _print_json({"log_position": at, **one})
+    elif not projections and not sagas:
+        print(f"log at position {at}; no projection of it has run here, and no saga")
     else:
-        shown = ("projection", "health", "running", "behind", "seconds", "position", "version",
-                 "dead_letters", "sink", "place")  # fmt: skip
-        print(text_table(shown, [tuple(getattr(one, name) for name in shown) for one in found]))
-        for one in found:
-            if one.error:
-                print(f"{visible(one.projection)}: {visible(one.error)}")
+        tables: list[tuple[tuple[str, ...], list[Any]]] = [
+            (_OF_PROJECTIONS, [*projections]),
+            (_OF_SAGAS, [*sagas]),
+        ]
+        for names, found in tables:
+            if found:
+                rows = [tuple(getattr(one, name) for name in names) for one in found]
+                print(text_table(names, rows), end="\n\n")
+        named = [(one.projection, one.error) for one in projections]
+        for name, error in [*named, *((one.saga, one.error) for one in sagas)]:
+            if error:
+                print(f"{visible(name)}: {visible(error)}")
         print(f"log at position {at}; positions as the runners last told them, about each second")
-    return 0 if all(one.well for one in found) else 1
+    well = all(one.well for one in projections) and all(one.well for one in sagas)
+    return 0 if well else 1
 
 
 def _sql(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from esnb import instants
 from esnb.errors import LogBusyError
@@ -26,7 +26,7 @@ from esnb.log.subscription import Wanted
 if TYPE_CHECKING:
     from esnb.log import Log
 
-__all__ = ["Health", "Note", "Registry", "health", "lag_seconds"]
+__all__ = ["Health", "Note", "Registry", "health", "is_held", "lag_seconds", "put"]
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,8 @@ class Registry:
 
     def write(self, note: Note) -> None:
         """Replace the note; where that cannot be done, the old one stays."""
-        if not self._writable:
-            return
-        fresh = self._path.with_suffix(f".{os.getpid()}.tmp")
-        with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(asdict(note), sort_keys=True))
-            os.replace(fresh, self._path)
+        if self._writable:
+            put(self._path, note)
 
 
 def health(log: Log) -> list[Health]:
@@ -133,7 +128,7 @@ def health(log: Log) -> list[Health]:
             note = Note(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             continue  # somebody else's file, or one that is just going
-        running = _held(path.with_suffix(".lock"))
+        running = is_held(path.with_suffix(".lock"))
         found.append(_judged(log, note, running))
     return sorted(found, key=lambda one: (one.projection, one.place))
 
@@ -171,7 +166,17 @@ def _judged(log: Log, note: Note, running: bool) -> Health:
     )
 
 
-def _held(path: Path) -> bool:
+def put(path: Path, note: Any) -> None:
+    """Write a note in place of an older one; where that cannot be done, the old one stays."""
+    fresh = path.with_suffix(f".{os.getpid()}.tmp")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(json.dumps(asdict(note), sort_keys=True))
+        os.replace(fresh, path)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether somebody holds a lock file."""
     if not path.exists():
         return False
     try:

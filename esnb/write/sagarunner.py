@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ from esnb import instants
 from esnb.errors import (
     CommitUncertain,
     DuplicateEventError,
-    LogBusyError,
     RevisionConflictError,
     SagaError,
     StreamNotFoundError,
@@ -24,13 +22,12 @@ from esnb.errors import (
 )
 from esnb.event import DomainEvent, RecordedEvent
 from esnb.log import NO_STREAM, Append, Log
-from esnb.log.layout import Layout
-from esnb.log.locks import Lock
 from esnb.log.subscription import Batch, Watcher
 from esnb.schema import check_text
 from esnb.write import logging
 from esnb.write.commands import Commands
 from esnb.write.saga import Saga
+from esnb.write.sagahealth import Notes
 from esnb.write.sagareader import READ, Reader
 from esnb.write.sagasender import Moved, Sender
 from esnb.write.sagastate import TOLD, State, text_of
@@ -43,8 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["SagaReport", "SagaRunner"]
 
 _BATCH, _MOST = 2000, 10_000
-# Seconds between two tries for the lock, and longest wait while time may go by elsewhere.
-_TURN, _LONGEST = 0.1, 1.0
+# Seconds: the longest wait while time may go by elsewhere.
+_LONGEST = 1.0
 _TRIES = 10
 _MOVED = (RevisionConflictError, DuplicateEventError, CommitUncertain)
 
@@ -155,6 +152,8 @@ class SagaRunner:
         self._reader = Reader(log, saga, self._steps)
         self._sender = Sender(commands, self._actor)
         self._watcher = Watcher(log.source, poll)
+        self._notes = Notes(log, self._category)
+        self._told_all = False  # whether the note tells what there is to tell
         self._stopping = threading.Event()
         self._running = False
         self._open: dict[str, State] = {}
@@ -188,9 +187,17 @@ class SagaRunner:
             stack.callback(setattr, self, "_running", False)
             if signals:
                 stack.enter_context(stopped_by_signals(self.stop))
-            if not stack.enter_context(self._lock()):
+            if not stack.enter_context(self._notes.turn(self._stopping)):
                 return self._report
-            self._cycle(follow)
+            try:
+                self._cycle(follow)
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    self._note("stopped")
+                else:
+                    self._note("failed", f"{error}" or repr(error))
+                raise
+            self._note("stopped")
         return self._report
 
     def stop(self) -> None:
@@ -266,14 +273,19 @@ class SagaRunner:
             try:
                 if self._whole < 0 or self._reader.others_wrote(self._whole):
                     self._load()
+                    self._note("running")
                 self._whole = -1
                 while self._once() and not self._stopping.is_set():
                     wrong = 0
+                if not self._until_note():
+                    self._note("running")
                 self._whole = self._report.position = self._position
                 if not follow or self._stopping.is_set():
                     return
                 self._watcher.wait(
-                    self._position, self._stopping.is_set, seconds=self._until_next()
+                    self._position,
+                    self._stopping.is_set,
+                    seconds=min(self._until_next(), self._until_note()),
                 )
                 if self._stopping.is_set():
                     return
@@ -289,11 +301,26 @@ class SagaRunner:
         for batch in self._reader.batches(before, self._size):
             self._take(batch)
             self._position = batch.through
+            self._moved()
             if self._stopping.is_set():
                 return True
         woken = self._wake(now)
+        if woken:
+            self._moved()
         # What was written by ourselves is not worth another look unless it concerns us.
         return woken or (self._position > before and self._log.next_position > self._position + 1)
+
+    def _moved(self) -> None:
+        self._told_all = False
+        if not self._notes.ready():
+            self._note("running")
+
+    def _note(self, state: str, error: str | None = None) -> None:
+        self._notes.write(state, self._position, self._open.values(), error)
+        self._told_all = True
+
+    def _until_note(self) -> float:
+        return float("inf") if self._told_all else self._notes.ready()
 
     def _until_next(self) -> float:
         while self._heap:
@@ -461,31 +488,6 @@ class SagaRunner:
         now = self._clock()
         accepted = [state.stream for state in states if state.again == instants.EPOCH]
         self._drain(states, dict.fromkeys(accepted, now))
-
-    # --- taking turns ------------------------------------------------------------------------
-
-    @contextmanager
-    def _lock(self) -> Iterator[bool]:
-        folder = Layout(self._log.path).derived / "sagas"
-        folder.mkdir(parents=True, exist_ok=True)
-        tag = hashlib.sha256(self._category.encode()).hexdigest()[:16]
-        lock = Lock(folder / f"{tag}.lock")
-        taken = waited = False
-        try:
-            while not taken and not self._stopping.is_set():
-                try:
-                    lock.take(0)
-                    taken = True
-                except LogBusyError:
-                    if not waited:
-                        logging.say("info", "saga waits", sagas=self._category)
-                    waited = True
-                    self._stopping.wait(_TURN)
-            yield taken
-        finally:
-            if taken:
-                lock.give_back()
-            lock.close()
 
 
 def _is_due(state: State, now: datetime) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from esnb import instants
+from esnb.errors import SagaError, shown
 from esnb.event import RecordedEvent
 
 __all__ = [
@@ -142,9 +143,21 @@ class State:
         correlation_id: str | None,
         causation_id: str | None,
     ) -> None:
-        """Take in a recorded event."""
+        """Take in a recorded event.
+
+        Raises
+        ------
+        SagaError
+            If it is none of a saga.
+        """
         self.revision = revision
-        self._take(kind, json.loads(text)["did"], event_id, correlation_id, causation_id)
+        did = json.loads(text).get("did")
+        if did is None:
+            raise SagaError(
+                f"{shown(self.stream)} is the stream of a saga, and {shown(kind)} at revision "
+                f"{revision} is no event of one; give the saga class another category"
+            )
+        self._take(kind, did, event_id, correlation_id, causation_id)
 
     def add(
         self,

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, NoReturn
+from datetime import datetime, timedelta
+from typing import Any, NoReturn, overload
 
 from esnb import instants
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import AggregateError, CommandError, CommandRejected, shown
 from esnb.event import DomainEvent, RecordedEvent
+from esnb.testing.expected import ABSENT, State, diff, differing, listed
+from esnb.testing.saga import Answers, GivenSaga, InStream
 from esnb.write.command import Command
 from esnb.write.handlers import Handler, Handlers, Letter
+from esnb.write.saga import Saga
 
-__all__ = ["Given", "When", "given", "rejected", "state"]
+__all__ = ["Given", "When", "given", "rejected"]
 
 _SHOWN = 6
-_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,6 @@ class Rejected:
 
     rule: str | re.Pattern[str] | None
     facts: dict[str, object]
-
-
-@dataclass(frozen=True)
-class State:
-    """What `state` expects."""
-
-    fields: dict[str, object]
 
 
 def rejected(rule: str | re.Pattern[str] | None = None, **facts: object) -> Rejected:
@@ -52,44 +45,60 @@ def rejected(rule: str | re.Pattern[str] | None = None, **facts: object) -> Reje
     return Rejected(rule, facts)
 
 
-def state(**fields: object) -> State:
-    """Expect fields of the aggregate after the command, others aside; ``ended`` too."""
-    return State(fields)
-
-
+@overload
 def given(
-    aggregate: type[Aggregate] | Aggregate,
+    owner: type[Aggregate] | Aggregate,
     *events: Event | DomainEvent,
+    handlers: Sequence[Callable[..., Any]] = ...,
+    clock: Callable[[], datetime] = ...,
+) -> Given: ...
+@overload
+def given(
+    owner: type[Saga],
+    *events: Event | DomainEvent | InStream | Answers | timedelta,
+    id: str = ...,
+    clock: Callable[[], datetime] = ...,
+) -> GivenSaga: ...
+def given(
+    owner: type[Aggregate] | Aggregate | type[Saga],
+    *events: Any,
     handlers: Sequence[Callable[..., Any]] = (),
+    id: str = "1",
     clock: Callable[[], datetime] = instants.now,
-) -> Given:
-    """Say what happened to an aggregate before.
+) -> Given | GivenSaga:
+    """Say what happened before, to an aggregate or to a saga.
 
     Parameters
     ----------
-    aggregate
-        Its class, or a new object of it with a stream, ``Order("order-17")``.
+    owner
+        The class of an aggregate, or a new object of it with a stream, ``Order("order-17")``;
+        or the class of a saga.
     *events
-        What happened, in order.
+        What happened, in order.  For a saga also time that went by (a timedelta), streams
+        (`in_stream`), and how its commands ended (`answers`): all are accepted otherwise.
     handlers
-        Functions that handle commands, beside the methods of the class.
+        Functions that handle commands, beside the methods of an aggregate.
+    id
+        Of a saga.
     clock
-        Tells when the events of the command occur.
+        Tells when the events of a command occur; when the first event comes to a saga.
 
     Raises
     ------
     AggregateError
         If the aggregate is not new.
     """
-    if isinstance(aggregate, Aggregate):
-        if aggregate.revision >= 0 or aggregate.uncommitted:
+    if isinstance(owner, type) and issubclass(owner, Saga):
+        return GivenSaga(owner, id, events, clock())
+    if isinstance(owner, Aggregate):
+        if owner.revision >= 0 or owner.uncommitted:
             raise AggregateError("say what happened to it as events: it must be new")
-        kind, stream = type(aggregate), aggregate.stream
+        kind, stream = type(owner), owner.stream
         category = kind.description.category
         if stream and not stream.startswith(f"{category}-"):
             stream = f"{category}-{stream}"
     else:
-        kind, stream = aggregate, ""
+        kind, stream = owner, ""
     return Given(kind, stream, events, Handlers(kind, *handlers), clock)
 
 
@@ -236,7 +245,7 @@ class When:
         if not fits:
             self._fail(f"expected {named}, and it was refused by {found!r}", ())
         for name, value in expected.facts.items():
-            if self.refused.facts.get(name, _ABSENT) != value:
+            if self.refused.facts.get(name, ABSENT) != value:
                 told = self.refused.facts
                 self._fail(
                     f"expected a refusal that tells {name}={value!r}, and it tells",
@@ -250,22 +259,16 @@ class When:
         if any_events and not events:
             return
         if [_value(event) for event in events] != [_value(event) for event in self.events]:
-            self._fail("other events happened", _diff(_lines(events), _lines(self.events)))
+            self._fail("other events happened", diff(_lines(events), _lines(self.events)))
 
     def _check_state(self, expected: State) -> None:
-        known = type(self.aggregate).description.fields
-        differing = []
-        for name, value in expected.fields.items():
-            found = getattr(self.aggregate, name, _ABSENT)
-            if found is _ABSENT:
-                raise CommandError(
-                    f"{type(self.aggregate).__name__} has no field {name!r}; there are "
-                    + ", ".join(known)
-                )
-            if found != value:
-                differing += [f"- {name} = {value!r}", f"+ {name} = {found!r}"]
-        if differing:
-            self._fail("the state is another", [_KEY, *(f"  {line}" for line in differing)])
+        kind = type(self.aggregate)
+        names = (*kind.description.fields, *expected.fields)
+        known = {name: getattr(self.aggregate, name, ABSENT) for name in names}
+        found = {name: value for name, value in known.items() if value is not ABSENT}
+        lines = differing(expected, found, kind.__name__)
+        if lines:
+            self._fail("the state is another", lines)
 
     def _check_moved(self, decided: Aggregate) -> None:
         """Check that the state moved by its events, and by nothing else."""
@@ -288,9 +291,6 @@ class When:
         raise AssertionError("\n".join([about, *lines]))
 
 
-_KEY = "  (- expected, + happened)"
-
-
 def _rule(rule: str | re.Pattern[str]) -> str:
     return repr(rule) if isinstance(rule, str) else f"/{rule.pattern}/"
 
@@ -305,12 +305,6 @@ def _value(event: Event) -> tuple[type[Event], dict[str, Any]]:
 
 
 def _lines(events: Sequence[Event]) -> list[str]:
-    return [
-        f"  {type(event).__name__} "
-        + json.dumps(event.model_dump(mode="json", by_alias=True), ensure_ascii=False)
-        for event in events
-    ] or ["  nothing"]
-
-
-def _diff(expected: list[str], happened: list[str]) -> list[str]:
-    return [_KEY, *(f"  {line}" for line in difflib.ndiff(expected, happened))]
+    return listed(
+        (type(event).__name__, event.model_dump(mode="json", by_alias=True)) for event in events
+    )

@@ -18,20 +18,21 @@ FUNNEL = ["OrderPlaced", "OrderConfirmed", "PaymentReceived", "OrderShipped"]
 # As a person would write it, over tables that are in order already.
 PLACES = """
     SELECT place + 1, type_id, next, count(*) FROM (
-        SELECT place, type_id, lead(type_id) OVER (PARTITION BY case_id ORDER BY place) AS next
+        SELECT place, type_id, lead(type_id) OVER (PARTITION BY case_number ORDER BY place) AS next
         FROM steps
     ) WHERE place < 8 GROUP BY ALL
 """
 REWORK = """
     SELECT type_id, count(*), sum(n), count(*) FILTER (n > 1) FROM (
-        SELECT case_id, type_id, count(*) AS n FROM steps GROUP BY ALL
+        SELECT case_number, type_id, count(*) AS n FROM steps GROUP BY ALL
     ) GROUP BY ALL
 """
 SPECTRUM = """
-    SELECT "case", a, b, b - a FROM (
-        SELECT case_id, type_id, s.at AS a, lead(type_id) OVER w AS next, lead(s.at) OVER w AS b
-        FROM steps AS s WINDOW w AS (PARTITION BY case_id ORDER BY place)
-    ) JOIN cases USING (case_id)
+    SELECT case_id, a, b, b - a FROM (
+        SELECT case_number, type_id, s.time AS a,
+            lead(type_id) OVER w AS next, lead(s.time) OVER w AS b
+        FROM steps AS s WINDOW w AS (PARTITION BY case_number ORDER BY place)
+    ) JOIN cases USING (case_number)
     WHERE type_id = (SELECT type_id FROM types WHERE event_type = 'OrderConfirmed')
         AND next = (SELECT type_id FROM types WHERE event_type = 'PaymentReceived')
 """
@@ -41,12 +42,12 @@ def funnel_sql() -> str:
     """Return SQL of how many cases take each step of the funnel."""
     steps = []
     for number, name in enumerate(FUNNEL):
-        later = f"JOIN s{number - 1} AS p USING (case_id)" if number else ""
+        later = f"JOIN s{number - 1} AS p USING (case_number)" if number else ""
         after = "AND s.place > p.place" if number else ""
         steps.append(
-            f"s{number} AS MATERIALIZED (SELECT case_id, min(s.place) AS place FROM steps AS s "
+            f"s{number} AS MATERIALIZED (SELECT case_number, min(s.place) AS place FROM steps AS s "
             f"JOIN types USING (type_id) {later} WHERE event_type = '{name}' {after} "
-            "GROUP BY case_id)"
+            "GROUP BY case_number)"
         )
     counts = ", ".join(f"(SELECT count(*) FROM s{number})" for number in range(len(FUNNEL)))
     return f"WITH {', '.join(steps)} SELECT [{counts}]"

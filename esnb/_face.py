@@ -83,7 +83,7 @@ def read(source: Any, *, zone: str | None = None, **roles: Any) -> EventLog:
     return log
 
 
-def flow(table: Any, *, case: str, event_type: str, at: str, zone: str | None = None) -> Flow:
+def flow(table: Any, *, case_id: str, event_type: str, time: str, zone: str | None = None) -> Flow:
     """Return how the cases of a table went, each row of which is an event.
 
     For events in a log there is `EventLog.flow`.
@@ -92,7 +92,7 @@ def flow(table: Any, *, case: str, event_type: str, at: str, zone: str | None = 
     ----------
     table
         A relation of DuckDB, or a frame of pandas, Polars or Arrow.
-    case, event_type, at
+    case_id, event_type, time
         Its columns: to which case an event belongs, what happened and when.  Events of a case at
         one time stay in the order of the table.
     zone
@@ -109,10 +109,10 @@ def flow(table: Any, *, case: str, event_type: str, at: str, zone: str | None = 
     --------
     >>> import duckdb, esnb
     >>> rows = duckdb.sql(
-    ...     "SELECT 'a' AS job, unnest(['begun', 'done']) AS what, now() AS at"
+    ...     "SELECT 'a' AS job, unnest(['begun', 'done']) AS what, now() AS time"
     ... )
-    >>> jobs = esnb.flow(rows, case="job", event_type="what", at="at")
+    >>> jobs = esnb.flow(rows, case_id="job", event_type="what", time="time")
     >>> jobs.directly_follows().filter("kind = 'step'").project("source, target, count").fetchall()
     [('begun', 'done', 1)]
     """
-    return Flow(FrameSelection(table, case=case, event_type=event_type, at=at, zone=zone))
+    return Flow(FrameSelection(table, case_id=case_id, event_type=event_type, time=time, zone=zone))

@@ -274,7 +274,7 @@ class EventLog(Log):
             with its part inside.
         streams
             Only these cases: names, or a table (frame, relation) with a column ``stream`` or
-            ``case``, such as ``timeline.when(...)`` or ``flow.streams(...)``.
+            ``case_id``, such as ``timeline.when(...)`` or ``flow.streams(...)``.
         where
             Only events for which this SQL condition on their columns holds.
         **filters

@@ -38,7 +38,7 @@ def types_over_time(
     Parameters
     ----------
     flow
-        A flow, or a table with the columns ``event_type`` and ``at`` of its ``events()``.
+        A flow, or a table with the columns ``event_type`` and ``time`` of its ``events()``.
     every, top, zone
         As for `esnb.chart.events_over_time`; times are those of the flow's clock, in its zone.
 
@@ -69,7 +69,7 @@ def type_counts(
     Returns
     -------
     duckdb.DuckDBPyRelation
-        ``at``, ``event_type`` and ``count``, as of `esnb.chart.event_counts`.
+        ``time``, ``event_type`` and ``count``, as of `esnb.chart.event_counts`.
 
     Raises
     ------
@@ -85,9 +85,9 @@ def _counted(
     """Return the counts, and what the time is called."""
     if not isinstance(flow, Flow):
         counted = count_events(
-            flow, every=every, clock="at", top=top, zone=zone, most_rows=most_rows
+            flow, every=every, clock="time", top=top, zone=zone, most_rows=most_rows
         )
-        return counted, "at"
+        return counted, "time"
     steps = flow.built()
     at, number = steps.at, steps.type_ids.astype(np.int64)
     weight = np.ones(len(steps), np.int64)

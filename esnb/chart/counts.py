@@ -30,9 +30,9 @@ class Shown:
     Attributes
     ----------
     rows
-        Columns ``at`` (timestamp, UTC), ``wall`` (the same on the clocks of `zone`,
+        Columns ``time`` (timestamp, UTC), ``wall`` (the same on the clocks of `zone`,
         without zone), ``key`` (text, null for none and for the rest), ``rest`` (bool:
-        the names left out, together), ``count``; by ``at``, then largest name first.
+        the names left out, together), ``count``; by ``time``, then largest name first.
     keys
         The names shown, largest first.
     left_out, left_out_count
@@ -82,7 +82,7 @@ def event_counts(
     Returns
     -------
     duckdb.DuckDBPyRelation
-        ``at`` (start of the bin), the column `by` (text) and ``count``.  Bins without
+        ``time`` (start of the bin), the column `by` (text) and ``count``.  Bins without
         events have no row.
 
     Raises
@@ -103,7 +103,7 @@ def state_counts(
     Parameters
     ----------
     counts
-        Table with ``at`` (instant), one column of names, and ``count``, as
+        Table with ``time`` (instant), one column of names, and ``count``, as
         ``timeline.counts("status")`` returns it.
     by
         The column of names; not needed where there is only one.
@@ -113,7 +113,7 @@ def state_counts(
     Returns
     -------
     duckdb.DuckDBPyRelation
-        ``at``, the column `by` and ``count``, a row for every name at every instant.
+        ``time``, the column `by` and ``count``, a row for every name at every instant.
 
     Raises
     ------
@@ -141,12 +141,12 @@ def count_events(
     table = relation(events)
     where = _known(zone_of(events, table, zone))
     base = table.select(
-        column(table, clock).cast("TIMESTAMPTZ").alias("at"),
+        column(table, clock).cast("TIMESTAMPTZ").alias("time"),
         column(table, by).cast("VARCHAR").alias("key"),
         (ConstantExpression(1) if weight is None else column(table, weight)).alias("number"),
-    ).filter('"at" is not null')
+    ).filter("time is not null")
     found = base.aggregate(
-        'coalesce(sum("number"), 0), epoch(max("at")) - epoch(min("at"))'
+        'coalesce(sum("number"), 0), epoch(max(time)) - epoch(min(time))'
     ).fetchone()
     total, seconds = found if found is not None else (0, None)
     width = fitting(seconds or 0) if every == "auto" else step(every)
@@ -168,7 +168,7 @@ def count_states(
     """Do the work of `state_counts`; thin the instants if there are more than asked for."""
     table = relation(counts)
     where = _known(zone_of(counts, table, zone))
-    names = [name for name in table.columns if name not in ("at", "count")]
+    names = [name for name in table.columns if name not in ("time", "count")]
     if by is None:
         if len(names) != 1:
             raise QueryError(
@@ -176,21 +176,21 @@ def count_states(
             )
         by = names[0]
     base = table.select(
-        column(table, "at").cast("TIMESTAMPTZ").alias("at"),
+        column(table, "time").cast("TIMESTAMPTZ").alias("time"),
         column(table, by).cast("VARCHAR").alias("key"),
         column(table, "count").cast("BIGINT").alias("number"),
     )
     wall = _wall(base, where)
     rows = wall.aggregate(
-        '"at", wall, "key", sum(number)::bigint as "count"', '"at", wall, "key"'
+        'time, wall, "key", sum(number)::bigint as "count"', 'time, wall, "key"'
     ).to_arrow_table()
     thinned = 1
     if most_instants is not None:
-        instants_there = pc.unique(rows["at"]).sort()
+        instants_there = pc.unique(rows["time"]).sort()
         thinned = -(-len(instants_there) // most_instants) or 1
         kept = instants_there.take(pa.array(range(0, len(instants_there), thinned), pa.int64()))
-        rows = rows.filter(pc.is_in(rows["at"], value_set=kept))
-    newest = rows.filter(pc.equal(rows["at"], pc.max(rows["at"]))) if rows.num_rows else rows
+        rows = rows.filter(pc.is_in(rows["time"], value_set=kept))
+    newest = rows.filter(pc.equal(rows["time"], pc.max(rows["time"]))) if rows.num_rows else rows
     total = pc.sum(newest["count"]).as_py() or 0
     return _top(rows, by, where, int(total), top, None, thinned, fill=True)
 
@@ -210,15 +210,15 @@ def _binned(base: DuckDBPyRelation, width: Step, zone: str) -> pa.Table:
         _timezone(
             local,
             FunctionExpression(
-                "time_bucket", width.interval(), _timezone(local, column(base, "at"))
+                "time_bucket", width.interval(), _timezone(local, column(base, "time"))
             ),
-        ).alias("at"),
+        ).alias("time"),
         column(base, "key"),
         column(base, "number"),
     )
     return (
         _wall(bins, zone)
-        .aggregate('"at", wall, "key", sum("number")::bigint as "count"', '"at", wall, "key"')
+        .aggregate('time, wall, "key", sum("number")::bigint as "count"', 'time, wall, "key"')
         .to_arrow_table()
     )
 
@@ -229,7 +229,7 @@ def _timezone(zone: str, value: Expression) -> Expression:
 
 def _wall(table: DuckDBPyRelation, zone: str) -> DuckDBPyRelation:
     others = [column(table, name) for name in table.columns]
-    return table.select(*others, _timezone(zone, column(table, "at")).alias("wall"))
+    return table.select(*others, _timezone(zone, column(table, "time")).alias("wall"))
 
 
 def _top(
@@ -256,17 +256,17 @@ def _top(
     rest = len(kept)
     cells: Counter[tuple[datetime, datetime, int]] = Counter()
     for row in rows:
-        cells[row["at"], row["wall"], rank.get(row["key"], rest)] += row["count"]
+        cells[row["time"], row["wall"], rank.get(row["key"], rest)] += row["count"]
     if fill:
         ranks = range(len(ranked) if rest == len(ranked) else rest + 1)
-        for at, wall in {(row["at"], row["wall"]) for row in rows}:
+        for at, wall in {(row["time"], row["wall"]) for row in rows}:
             for number in ranks:
                 cells[at, wall, number] += 0
     order = sorted(cells)
     keys = [None if number == rest else kept[number] for _, _, number in order]
     shown = pa.table(
         {
-            "at": pa.array([at for at, _, _ in order], INSTANT),
+            "time": pa.array([at for at, _, _ in order], INSTANT),
             "wall": pa.array([wall for _, wall, _ in order], pa.timestamp("us")),
             "key": pa.array(keys, pa.string()),
             "rest": pa.array([number == rest for _, _, number in order], pa.bool_()),
@@ -292,7 +292,7 @@ def public(shown: Shown) -> DuckDBPyRelation:
     connection = duck.connect()
     connection.execute("set TimeZone = ?", [shown.zone])
     named = pc.if_else(shown.rows["rest"], pa.scalar(rest), shown.rows["key"])
-    table = pa.table([shown.rows["at"], named, shown.rows["count"]], ["at", shown.by, "count"])
+    table = pa.table([shown.rows["time"], named, shown.rows["count"]], ["time", shown.by, "count"])
     return connection.from_arrow(table)
 
 

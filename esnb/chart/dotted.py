@@ -121,9 +121,9 @@ def dots(
     Returns
     -------
     duckdb.DuckDBPyRelation
-        Dots: ``rank`` (of the case, from 1), ``case``, ``event_type``, ``at``, ``since``
+        Dots: ``rank`` (of the case, from 1), ``case_id``, ``event_type``, ``time``, ``since``
         (INTERVAL since the case began).  By rank and place in the case.  Cells: ``rank_from``,
-        ``rank_to``, and ``at_from``, ``at_to`` or ``since_from``, ``since_to``; ``events``.
+        ``rank_to``, and ``time_from``, ``time_to`` or ``since_from``, ``since_to``; ``events``.
 
     Raises
     ------
@@ -135,23 +135,25 @@ def dots(
     if len(found) <= most:
         rows = np.argsort(found.rank, kind="stable")
         steps = found.steps
-        cases = steps.case_ids[rows]
+        cases = steps.case_numbers[rows]
         names = pa.array(steps.types, pa.string())
         table = pa.table(
             {
                 "rank": found.rank[rows] + 1,
-                "case": steps.names.take(pa.array(cases)),
+                "case_id": steps.names.take(pa.array(cases)),
                 "event_type": names.take(pa.array(steps.type_ids[rows])),
-                "at": instants_of(steps.at[rows]),
+                "time": instants_of(steps.at[rows]),
                 "micros": steps.at[rows] - steps.at[steps.firsts[:-1][cases]],
             }
         )  # fmt: skip
         since = interval_sql("micros")
-        return cursor.from_arrow(table).project(f'rank, "case", event_type, "at", {since} as since')
+        return cursor.from_arrow(table).project(
+            f"rank, case_id, event_type, time, {since} as since"
+        )
     cells = _cells(found)
-    kind = "at" if time == "absolute" else "since"
+    kind = "time" if time == "absolute" else "since"
     if time == "absolute":
-        sides = {f"at_{end}": instants_of(cells[end]) for end in ("from", "to")}
+        sides = {f"time_{end}": instants_of(cells[end]) for end in ("from", "to")}
     else:
         sides = {f"since_{end}": pa.array(cells[end]) for end in ("from", "to")}
     table = pa.table(
@@ -159,7 +161,7 @@ def dots(
          "events": cells["events"]}
     )  # fmt: skip
     spans = ", ".join(
-        f"{kind}_{end}" if kind == "at" else f"{interval_sql(f'since_{end}')} as since_{end}"
+        f"{kind}_{end}" if kind == "time" else f"{interval_sql(f'since_{end}')} as since_{end}"
         for end in ("from", "to")
     )
     return cursor.from_arrow(table).project(f"rank_from, rank_to, {spans}, events")
@@ -187,8 +189,9 @@ def _asked(flow: object, time: str, order: str, most: int) -> _Dots:
     by = {"start": first, "duration": last - first, "events": steps.lengths}[order]
     rank = np.empty(steps.cases, np.int64)
     rank[np.lexsort((first, by))] = np.arange(steps.cases)
-    x = steps.at if time == "absolute" else steps.at - steps.at[steps.firsts[:-1]][steps.case_ids]
-    return _Dots(steps, rank[steps.case_ids], x)
+    case = steps.case_numbers
+    x = steps.at if time == "absolute" else steps.at - steps.at[steps.firsts[:-1]][case]
+    return _Dots(steps, rank[case], x)
 
 
 def _cells(found: _Dots) -> dict[str, Ints]:
@@ -226,12 +229,12 @@ def _drawn_dots(found: _Dots, time: str, zone: str, said: list[str]) -> alt.Char
         said = [*said, f"{len(kept)} of {len(ranked):,} event types told apart"]
     whole = [tip(name) for name in steps.types]
     cases = [tip(name) for name in steps.names.to_pylist()]
-    starts = steps.at[steps.firsts[:-1]][steps.case_ids]
+    starts = steps.at[steps.firsts[:-1]][steps.case_numbers]
     x_axis, place = _x_axis(found, time)
     rows = []
     for rank, x, kind, case, at, start in zip(
         *(column.tolist() for column in
-          (found.rank, found.x, steps.type_ids, steps.case_ids, steps.at, starts)), strict=True,
+          (found.rank, found.x, steps.type_ids, steps.case_numbers, steps.at, starts)), strict=True,
     ):  # fmt: skip
         line = {
             "case": cases[case],

@@ -157,8 +157,8 @@ def duration_bins(flow: Any, bins: int = _BINS, scale: Scale = "auto") -> DuckDB
     Returns
     -------
     duckdb.DuckDBPyRelation
-        ``from``, ``to`` (INTERVAL; the last bar has its end in it, those of no length have a
-        bar from 0 to 0), ``cases``.  From the shortest.
+        ``duration_from``, ``duration_to`` (INTERVAL; the last bar has its end in it, those of no
+        length have a bar from 0 to 0), ``cases``.  From the shortest.
 
     Raises
     ------
@@ -171,10 +171,11 @@ def duration_bins(flow: Any, bins: int = _BINS, scale: Scale = "auto") -> DuckDB
         for name, side in (("start", found.start), ("stop", found.end))
     }
     table = pa.table({**micros, "cases": found.cases})
+    start, stop = interval_sql("start"), interval_sql("stop")
     return (
         duck.connect()
         .from_arrow(table)
-        .project(f'{interval_sql("start")} AS "from", {interval_sql("stop")} AS "to", cases')
+        .project(f"{start} AS duration_from, {stop} AS duration_to, cases")
     )
 
 

@@ -176,7 +176,7 @@ def _rows(shown: Shown) -> tuple[list[str], list[dict[str, Any]]]:
                 "f2": names[number],
                 "f3": row["count"],
                 "f4": number,
-                "f5": _reading(wall, row["at"], shown),
+                "f5": _reading(wall, row["time"], shown),
             }
         )
     return names, rows

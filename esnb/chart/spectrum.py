@@ -33,7 +33,7 @@ MOST_LINES = 5_000
 _BINS = 120
 _WIDTH, _HEIGHT = 680, 220
 _COLOURS = ("#8ea6bb", "#d9a514", "#e2722e", "#d0314a")
-_COLUMNS = ("case", "source_at", "target_at", "wait")
+_COLUMNS = ("case_id", "source_at", "target_at", "wait")
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,9 @@ def spectrum_lines(
     Returns
     -------
     duckdb.DuckDBPyRelation
-        Lines: ``case``, ``source_at``, ``target_at``, ``wait``, by ``source_at``.  Bars:
-        ``from``, ``to`` (instants), ``wait`` (its class, as text), ``count``.
+        Lines: ``case_id``, ``source_at``, ``target_at``, ``wait``, by ``source_at``.  Bars:
+        ``source_from``, ``source_to`` (instants, from the one on and before the other), ``wait``
+        (its class, as text), ``count``.
 
     Raises
     ------
@@ -165,20 +166,20 @@ def spectrum_lines(
     if len(found) <= most:
         table = pa.table(
             {
-                "case": found.cases,
+                "case_id": found.cases,
                 "source_at": instants_of(found.start),
                 "target_at": instants_of(found.end),
                 "wait": found.end - found.start,
             }
         )
         wait = interval_sql('"wait"')
-        return cursor.from_arrow(table).project(f'"case", source_at, target_at, {wait} as wait')
+        return cursor.from_arrow(table).project(f"case_id, source_at, target_at, {wait} as wait")
     cells = _cells(found)
     return cursor.from_arrow(
         pa.table(
             {
-                "from": instants_of(cells["from"]),
-                "to": instants_of(cells["to"]),
+                "source_from": instants_of(cells["from"]),
+                "source_to": instants_of(cells["to"]),
                 "wait": pa.array([found.classes.names[kind] for kind in cells["kind"].tolist()]),
                 "count": cells["count"],
             }
@@ -197,7 +198,7 @@ def _asked(flow: Any, a: str, b: str, eventually: bool, most: int) -> _Lines:
     zone = zone_of(flow, table, None if chosen is None else chosen.zone)
     rows = (
         table.project(
-            '"case", epoch_us(source_at) as start, epoch_us(target_at) as stop, '
+            "case_id, epoch_us(source_at) as start, epoch_us(target_at) as stop, "
             "row_number() over () as row"
         )
         .order('start, "row"')
@@ -209,7 +210,7 @@ def _asked(flow: Any, a: str, b: str, eventually: bool, most: int) -> _Lines:
     parts = np.unique(np.quantile(waits, np.linspace(0, 1, 101))) if len(waits) else waits
     classes = wait_classes(parts.tolist())
     kind = np.searchsorted(np.array(classes.edges), waits, side="right")
-    return _Lines(rows["case"], start, end, classes, kind, zone)
+    return _Lines(rows["case_id"], start, end, classes, kind, zone)
 
 
 def _line_rows(found: _Lines, names: list[str]) -> list[dict[str, Any]]:

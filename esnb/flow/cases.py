@@ -39,7 +39,7 @@ def activities(steps: Steps) -> Any:
         {
             "event_type": pa.array(steps.types, pa.string()).take(pa.array(there)),
             "count": counts[there],
-            "cases": distinct_in_groups(steps.case_ids[order], starts),
+            "cases": distinct_in_groups(steps.case_numbers[order], starts),
             "starts": np.bincount(_starting(steps), minlength=types)[there],
             "ends": np.bincount(_ending(steps), minlength=types)[there],
             "first_seen": instants_of(np.minimum.reduceat(at, starts) if len(at) else at),
@@ -55,13 +55,13 @@ def durations(steps: Steps) -> Any:
     Returns
     -------
     pyarrow.Table
-        ``case``, ``started``, ``ended``, ``duration`` (microseconds), ``events``,
+        ``case_id``, ``started``, ``ended``, ``duration`` (microseconds), ``events``,
         ``first_type``, ``last_type``.
     """
     started, ended = steps.at[steps.firsts[:-1]], steps.at[steps.firsts[1:] - 1]
     return pa.table(
         {
-            "case": steps.names,
+            "case_id": steps.names,
             "started": instants_of(started),
             "ended": instants_of(ended),
             "duration": ended - started,
@@ -73,19 +73,27 @@ def durations(steps: Steps) -> Any:
 
 
 def listed(steps: Steps, which: Bools) -> Any:
-    """Return some cases by name: ``case``, ``started``, ``ended``, ``events``."""
-    return durations(steps).select(["case", "started", "ended", "events"]).filter(pa.array(which))
+    """Return some cases by name: ``case_id``, ``started``, ``ended``, ``events``."""
+    return (
+        durations(steps).select(["case_id", "started", "ended", "events"]).filter(pa.array(which))
+    )
 
 
 def events(steps: Steps) -> Any:
-    """Return all events: ``case``, ``place`` (from 0), ``event_type``, ``at``, ``position``."""
-    case = pa.DictionaryArray.from_arrays(pa.array(steps.case_ids), steps.names)
+    """Return all events.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``case_id``, ``place`` (from 0), ``event_type``, ``time``, ``position``.
+    """
+    case = pa.DictionaryArray.from_arrays(pa.array(steps.case_numbers), steps.names)
     return pa.table(
         {
-            "case": case,
+            "case_id": case,
             "place": steps.places,
             "event_type": _named(steps, steps.type_ids),
-            "at": instants_of(steps.at),
+            "time": instants_of(steps.at),
             "position": steps.positions,
         }
     )

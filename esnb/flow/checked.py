@@ -111,7 +111,7 @@ class Checked:
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``rule``, ``case``, ``event_type``, ``at`` (on the clock of the flow),
+            ``rule``, ``case_id``, ``event_type``, ``time`` (on the clock of the flow),
             ``position``, ``event_id`` (NULL in a flow of a table), ``why``.  By rule, case and
             place in it.
 
@@ -134,7 +134,7 @@ class Checked:
         table = evidence(self._steps, np.concatenate(rows) if rows else np.zeros(0, np.int64))
         table = table.append_column("rule", pa.chunked_array(names, pa.string()))
         table = table.append_column("why", pa.chunked_array(whys, pa.string()))
-        columns = 'm.rule, m."case", m.event_type, m.at, m.position'
+        columns = "m.rule, m.case_id, m.event_type, m.time, m.position"
         return with_ids(self._flow, table, columns, ", m.why")
 
     def streams(
@@ -145,7 +145,7 @@ class Checked:
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``case``, ``started``, ``ended``, ``events``.  By case.
+            ``case_id``, ``started``, ``ended``, ``events``.  By case.
 
         Raises
         ------
@@ -173,7 +173,7 @@ class Checked:
         steps, verdict = self._steps, self._verdicts[place]
         broken = np.zeros(steps.cases, np.bool_)
         for rows, _ in verdict.broken:
-            broken[steps.case_ids[rows]] = True
+            broken[steps.case_numbers[rows]] = True
         return {
             "held": verdict.applies & ~broken,
             "broken": broken,

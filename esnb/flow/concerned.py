@@ -107,17 +107,17 @@ def by_object(batch: Any, types: tuple[str, ...] | None) -> Any:
     Parameters
     ----------
     batch
-        ``case`` (the stream), ``tags``, ``event_type``, ``at`` and ``position``.
+        ``case_id`` (the stream), ``tags``, ``event_type``, ``time`` and ``position``.
     types
         Types of the objects that are asked for; all without.
 
     Returns
     -------
     pyarrow.RecordBatch
-        ``case`` (dictionary of texts, ``type NUL id``), ``event_type``, ``at``, ``position``; the
-        events of an object by ``at`` and ``position``.
+        ``case_id`` (dictionary of texts, ``type NUL id``), ``event_type``, ``time``, ``position``;
+        the events of an object by ``time`` and ``position``.
     """
-    streams = batch.column("case").dictionary_encode()
+    streams = batch.column("case_id").dictionary_encode()
     tags = batch.column("tags").flatten().dictionary_encode()
     names = pa.chunked_array([_of_streams(streams.dictionary), _of_tags(tags.dictionary)])
     known = names.combine_chunks().dictionary_encode()
@@ -127,7 +127,7 @@ def by_object(batch: Any, types: tuple[str, ...] | None) -> Any:
     if types is not None:
         wanted = pc.is_in(_kinds(objects), pa.array(types, pa.string())).to_numpy(False)
         code[(code >= 0) & ~wanted[code]] = -1
-    at, position = (batch.column(name).to_numpy() for name in ("at", "position"))
+    at, position = (batch.column(name).to_numpy() for name in ("time", "position"))
     order = np.lexsort((position, at))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -146,9 +146,9 @@ def by_object(batch: Any, types: tuple[str, ...] | None) -> Any:
     event = order[row]
     return pa.record_batch(
         {
-            "case": pa.DictionaryArray.from_arrays(pa.array(case.astype(np.int32)), objects),
+            "case_id": pa.DictionaryArray.from_arrays(pa.array(case.astype(np.int32)), objects),
             "event_type": batch.column("event_type").dictionary_encode().take(pa.array(event)),
-            "at": at[event],
+            "time": at[event],
             "position": position[event],
         }
     )

@@ -79,7 +79,7 @@ def _following(steps: Steps, rows: Ints, targets: Ints) -> Ints:
         return np.full(len(rows), -1, np.int64)
     at = np.searchsorted(targets, rows, "right")
     found = targets[np.minimum(at, len(targets) - 1)]
-    none = (at == len(targets)) | (steps.case_ids[found] != steps.case_ids[rows])
+    none = (at == len(targets)) | (steps.case_numbers[found] != steps.case_numbers[rows])
     return np.where(none, -1, found)
 
 
@@ -89,7 +89,7 @@ def _preceding(steps: Steps, rows: Ints, targets: Ints) -> Ints:
         return np.full(len(rows), -1, np.int64)
     at = np.searchsorted(targets, rows, "left") - 1
     found = targets[np.maximum(at, 0)]
-    none = (at < 0) | (steps.case_ids[found] != steps.case_ids[rows])
+    none = (at < 0) | (steps.case_numbers[found] != steps.case_numbers[rows])
     return np.where(none, -1, found)
 
 
@@ -103,7 +103,7 @@ def _far(asked: Asked, earlier: Ints, later: Ints) -> Bools:
 def _cases_with(asked: Asked, *events: Bools) -> Bools:
     with_it = np.zeros(asked.steps.cases, np.bool_)
     for event in events:
-        with_it[asked.steps.case_ids[np.flatnonzero(event)]] = True
+        with_it[asked.steps.case_numbers[np.flatnonzero(event)]] = True
     return with_it
 
 
@@ -125,7 +125,7 @@ def _in_time(asked: Asked) -> str:
 def _number(asked: Asked) -> Ints:
     """Return how many there are in each case."""
     rows = np.flatnonzero(asked.first)
-    return np.bincount(asked.steps.case_ids[rows], minlength=asked.steps.cases)
+    return np.bincount(asked.steps.case_numbers[rows], minlength=asked.steps.cases)
 
 
 def _at_least(asked: Asked, number: int, verdict: Verdict) -> None:
@@ -188,7 +188,7 @@ def _response(asked: Asked, *, alternate: bool = False, chain: bool = False) -> 
         # Nothing came yet, and something may: that says nothing of the case.
         open_ = ~there & (asked.until - steps.at[first] <= asked.within)
         if chain:
-            open_ &= first == steps.firsts[steps.case_ids[first] + 1] - 1
+            open_ &= first == steps.firsts[steps.case_numbers[first] + 1] - 1
         if alternate:
             open_ &= _following(steps, first, first) < 0
         first, after, there = first[~open_], after[~open_], there[~open_]
@@ -241,7 +241,7 @@ def _both(asked: Asked, *, alternate: bool = False, chain: bool = False) -> Verd
 
 def _cases_of(steps: Steps, rows: Ints) -> Bools:
     cases = np.zeros(steps.cases, np.bool_)
-    cases[steps.case_ids[rows]] = True
+    cases[steps.case_numbers[rows]] = True
     return cases
 
 
@@ -312,13 +312,13 @@ def _four_eyes(asked: Asked) -> Verdict:
     steps, actors = asked.steps, asked.actors
     applies = _cases_with(asked, asked.first) & _cases_with(asked, asked.second)
     verdict = Verdict(applies)
-    rows = np.flatnonzero((asked.first | asked.second) & applies[steps.case_ids])
+    rows = np.flatnonzero((asked.first | asked.second) & applies[steps.case_numbers])
     known = rows if actors is None else rows[actors[rows] >= 0]
     if actors is not None and asked.rule.missing == "broken":
         verdict.add(rows[actors[rows] < 0], "no actor is known")
     if actors is None or not len(known):
         return verdict
-    case = steps.case_ids[known]
+    case = steps.case_numbers[known]
     order = np.lexsort((known, actors[known], case))
     own = known[order]
     new = (np.diff(case[order], prepend=-1) != 0) | (np.diff(actors[own], prepend=-1) != 0)

@@ -212,11 +212,11 @@ class Flow(Ways):
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``case``, ``started``, ``ended``, ``duration`` (INTERVAL from the first event to
+            ``case_id``, ``started``, ``ended``, ``duration`` (INTERVAL from the first event to
             the last), ``events``, ``first_type``, ``last_type``.  By case.
         """
         return self.answer(
-            'SELECT d."case", d.started, d.ended, '  # noqa: S608 (our own text)
+            "SELECT d.case_id, d.started, d.ended, "  # noqa: S608 (our own text)
             f"{_intervals('d', 'duration')}, d.events, d.first_type, d.last_type"
             " FROM durations AS d",
             durations=cases.durations(self.built()),
@@ -228,7 +228,7 @@ class Flow(Ways):
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``case``, ``place`` (in the case, from 0), ``event_type``, ``at`` (on the clock of
+            ``case_id``, ``place`` (in the case, from 0), ``event_type``, ``time`` (on the clock of
             the flow), ``position`` (in the log, or number of the row in a table).
         """
         return self.answer("FROM selected", selected=cases.events(self.built()))
@@ -313,7 +313,7 @@ class Flow(Ways):
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``case``, ``started``, ``ended``, ``events``.  By case.
+            ``case_id``, ``started``, ``ended``, ``events``.  By case.
 
         Raises
         ------

@@ -32,7 +32,7 @@ class FrameSelection:
     ----------
     table
         Relation of DuckDB, or frame of pandas, Polars or Arrow.
-    case, event_type, at
+    case_id, event_type, time
         Names of the columns: text (or whatever can be cast to it), text, instants.  Rows of a
         case that have one time stay as the table has them.
     zone
@@ -50,7 +50,7 @@ class FrameSelection:
     most: int | None = None
 
     def __init__(
-        self, table: Any, *, case: str, event_type: str, at: str, zone: str | None = None
+        self, table: Any, *, case_id: str, event_type: str, time: str, zone: str | None = None
     ) -> None:
         if zone is not None:
             instants.zone(zone)
@@ -58,8 +58,8 @@ class FrameSelection:
         self.declared = zone
         self.zone = zone or "UTC"
         self.of = f"a {type(table).__name__}"
-        self.described = f"{self.of}, by {at}, {self.zone}"
-        self._names = {"case": case, "event_type": event_type, "at": at}
+        self.described = f"{self.of}, by {time}, {self.zone}"
+        self._names = {"case_id": case_id, "event_type": event_type, "time": time}
         known = _columns(table)
         for role, name in self._names.items():
             if name not in known:
@@ -75,9 +75,9 @@ class FrameSelection:
             first += batch.num_rows
             yield pa.record_batch(
                 {
-                    "case": _texts(names["case"], batch.column(names["case"])),
+                    "case_id": _texts(names["case_id"], batch.column(names["case_id"])),
                     "event_type": _texts(names["event_type"], batch.column(names["event_type"])),
-                    "at": self._micros(batch.column(names["at"])),
+                    "time": self._micros(batch.column(names["time"])),
                     "position": position,
                 }
             )
@@ -101,11 +101,13 @@ class FrameSelection:
         )
 
     def _micros(self, at: Any) -> Any:
-        name = self._names["at"]
+        name = self._names["time"]
         if pa.types.is_date(at.type):
             at = at.cast(pa.timestamp("us"))
         if not pa.types.is_timestamp(at.type):
-            raise FlowError(f"at={shown(name)} is of type {at.type}; cast it to a timestamp before")
+            raise FlowError(
+                f"time={shown(name)} is of type {at.type}; cast it to a timestamp before"
+            )
         try:
             if at.type.tz is None:
                 if self.declared is None:
@@ -115,12 +117,13 @@ class FrameSelection:
                 at = pc.assume_timezone(at.cast(pa.timestamp("us")), self.declared)
             micros = at.cast(_MICROS).cast(pa.int64())
         except pa.ArrowException as error:
-            raise FlowError(f"at={shown(name)}: {error}") from None
+            raise FlowError(f"time={shown(name)}: {error}") from None
         outside = pc.or_(pc.less(micros, _FIRST), pc.greater(micros, _LAST))
         if pc.any(outside).as_py():
             count = pc.sum(outside).as_py()
             raise FlowError(
-                f"at={shown(name)}: {count:,} times lie outside the years 1 to 9999; leave them out"
+                f"time={shown(name)}: {count:,} times lie outside the years 1 to 9999;"
+                " leave them out"
             )
         return micros
 

@@ -110,7 +110,7 @@ class Matches:
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``case``, ``matches`` (how many), ``first_at`` (first event of the first match),
+            ``case_id``, ``matches`` (how many), ``first_at`` (first event of the first match),
             ``last_at`` (last event of the last one).  By case.
         """
         found, steps = self._found, self._steps
@@ -120,7 +120,7 @@ class Matches:
             "FROM matched",
             matched=pa.table(
                 {
-                    "case": steps.names.take(pa.array(found.cases[new])),
+                    "case_id": steps.names.take(pa.array(found.cases[new])),
                     "matches": last - new + 1,
                     "first_at": instants_of(steps.at[found.firsts[new]]),
                     "last_at": instants_of(steps.at[found.ends[last] - 1]),
@@ -134,19 +134,19 @@ class Matches:
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``case``, ``match`` (in the case, from 1), ``first_at``, ``last_at``, ``duration``
+            ``case_id``, ``match`` (in the case, from 1), ``first_at``, ``last_at``, ``duration``
             (INTERVAL), ``events`` (how many, with those that ``...`` skipped),
             ``first_position``, ``last_position``.  By case and match.
         """
         found, steps = self._found, self._steps
         first, last = found.firsts, found.ends - 1
         return self._flow.answer(
-            'SELECT m."case", m.match, m.first_at, m.last_at, '  # noqa: S608 (our own text)
+            "SELECT m.case_id, m.match, m.first_at, m.last_at, "  # noqa: S608 (our own text)
             f"{interval_sql('m.micros')} AS duration, m.events, m.first_position, m.last_position"
             " FROM matched AS m",
             matched=pa.table(
                 {
-                    "case": steps.names.take(pa.array(found.cases)),
+                    "case_id": steps.names.take(pa.array(found.cases)),
                     "match": self._numbers,
                     "first_at": instants_of(steps.at[first]),
                     "last_at": instants_of(steps.at[last]),
@@ -164,9 +164,9 @@ class Matches:
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``case``, ``match`` (in the case, from 1), ``element`` (number of the element that
+            ``case_id``, ``match`` (in the case, from 1), ``element`` (number of the element that
             the event is, see `elements`; NULL for an event that ``...`` skipped),
-            ``event_type``, ``at`` (on the clock of the flow), ``position``, ``event_id`` (NULL
+            ``event_type``, ``time`` (on the clock of the flow), ``position``, ``event_id`` (NULL
             in a flow of a table).  By case, match and place.
         """
         found, rows = self._found, self._found.rows
@@ -176,7 +176,7 @@ class Matches:
         element = pa.array(found.numbers, mask=found.numbers == 0)
         table = table.append_column("element", element)
         return with_ids(
-            self._flow, table, 'm."case", m.match, m.element, m.event_type, m.at, m.position'
+            self._flow, table, "m.case_id, m.match, m.element, m.event_type, m.time, m.position"
         )
 
     def flow(self) -> Flow:
@@ -213,16 +213,17 @@ def checked_state(state: object) -> None:
 
 
 def evidence(steps: Steps, rows: Any) -> Any:
-    """Return the events in some rows as a table: row, case, event_type, at, position."""
+    """Return the events in some rows as a table: row, case_id, event_type, time, position."""
     types = pa.DictionaryArray.from_arrays(
         pa.array(steps.type_ids[rows]), pa.array(steps.types, pa.string())
     )
+    cases = np.searchsorted(steps.firsts, rows, "right") - 1
     return pa.table(
         {
             "row": np.arange(len(rows)),
-            "case": steps.names.take(pa.array(np.searchsorted(steps.firsts, rows, "right") - 1)),
+            "case_id": steps.names.take(pa.array(cases)),
             "event_type": types,
-            "at": instants_of(steps.at[rows]),
+            "time": instants_of(steps.at[rows]),
             "position": steps.positions[rows],
         }
     )

@@ -184,7 +184,7 @@ class ObjectFlow:
         groups = len(steps.types)
         kinds = steps.type_ids.astype(np.int64)
         events = _Spread.of(kinds, steps.positions, groups)
-        objects = _Spread.of(kinds, steps.case_ids, groups)
+        objects = _Spread.of(kinds, steps.case_numbers, groups)
         sorts = np.zeros(groups, np.int64)
         for _, part in self._each():
             sorts += np.bincount(part.type_ids, minlength=groups) > 0
@@ -224,7 +224,7 @@ class ObjectFlow:
             groups = len(part.types)
             kinds = part.type_ids.astype(np.int64)
             events = _Spread.of(kinds, part.positions, groups)
-            objects = _Spread.of(kinds, part.case_ids, groups)
+            objects = _Spread.of(kinds, part.case_numbers, groups)
             count = np.bincount(part.type_ids, minlength=groups)
             there = np.flatnonzero(count)
             columns = {

@@ -101,7 +101,7 @@ class _Rows:
     @classmethod
     def of(cls, steps: Steps, event_type: object) -> _Rows:
         row = np.flatnonzero(steps.type_ids == type_id(steps, event_type))
-        return cls(row, steps.case_ids[row], steps.at[row])
+        return cls(row, steps.case_numbers[row], steps.at[row])
 
     def take(self, chosen: Ints | Bools) -> _Rows:
         return _Rows(self.row[chosen], self.case[chosen], self.at[chosen])
@@ -246,7 +246,7 @@ def funnel_cases(
     Returns
     -------
     pyarrow.Table
-        A row a case that takes the first step: ``case``, ``reached`` (the last step that it
+        A row a case that takes the first step: ``case_id``, ``reached`` (the last step that it
         takes, from 1), ``first_at``, ``last_at`` (instants of its first and last step).  By case.
         The cases of step 3 are ``.filter("reached >= 3")``, those lost after step 2
         ``.filter("reached = 2")``.
@@ -259,7 +259,7 @@ def funnel_cases(
     walk = _walk(steps, types, within)
     return pa.table(
         {
-            "case": _names(steps, walk.start.case),
+            "case_id": _names(steps, walk.start.case),
             "reached": walk.reached,
             "first_at": instants_of(walk.start.at),
             "last_at": instants_of(walk.last),
@@ -281,7 +281,7 @@ def spectrum(steps: Steps, a: str, b: str, *, eventually: bool = False) -> Any:
     Returns
     -------
     pyarrow.Table
-        ``case``, ``source_at``, ``target_at``, ``wait``.  By case and place.
+        ``case_id``, ``source_at``, ``target_at``, ``wait``.  By case and place.
 
     Raises
     ------
@@ -299,7 +299,7 @@ def spectrum(steps: Steps, a: str, b: str, *, eventually: bool = False) -> Any:
     source = sources.take(there)
     return pa.table(
         {
-            "case": _names(steps, source.case),
+            "case_id": _names(steps, source.case),
             "source_at": instants_of(source.at),
             "target_at": instants_of(target.at),
             "wait": target.at - source.at,
@@ -327,7 +327,7 @@ def rework(steps: Steps) -> Any:
     del followed, same
     # By type and case: what comes more than once in a case stands side by side.
     keys = steps.type_ids.astype(np.int64) * cases
-    keys += steps.case_ids
+    keys += steps.case_numbers
     keys.sort()
     first = np.ones(len(keys), np.bool_)
     first[1:] = keys[1:] != keys[:-1]

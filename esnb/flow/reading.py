@@ -117,9 +117,9 @@ class Plain:
             conditions.append(pc.less(at, self.last))
         chosen = pa.table(
             {
-                "case": table["stream"],
+                "case_id": table["stream"],
                 "event_type": table["event_type"],
-                "at": at,
+                "time": at,
                 "position": table["position"],
             }
         )

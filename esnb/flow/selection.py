@@ -104,7 +104,7 @@ class LogSelection:
     window
         From an instant, and before another, on this clock; either may be None.
     streams
-        Names of cases; or a table with a column ``stream`` or ``case``.
+        Names of cases; or a table with a column ``stream`` or ``case_id``.
     where
         SQL condition on the columns of an event.
     filters
@@ -214,11 +214,12 @@ class LogSelection:
         conditions = [*conditions_sql(self._filters)]
         if self._where is not None:
             conditions.append(f"({self._where})")
-        by_case = self._chosen is not None and self._chosen.column_names == ["case"]
+        by_case = self._chosen is not None and self._chosen.column_names == ["case_id"]
         if self._chosen is not None and not by_case:
             conditions.append(f"e.stream IN (SELECT c.stream FROM {CHOSEN} AS c)")  # noqa: S608
         sql = (
-            f'SELECT {self._case()} AS "case", e.event_type, epoch_us(e.{self.clock}_on) AS at,'  # noqa: S608
+            f"SELECT {self._case()} AS case_id, e.event_type,"  # noqa: S608
+            f" epoch_us(e.{self.clock}_on) AS time,"
             f" {', '.join(f'e.{name}' for name in self._also)} FROM ({events}) AS e"
         )
         if conditions:
@@ -226,7 +227,7 @@ class LogSelection:
         if by_case:
             sql = (
                 f"SELECT s.* FROM ({sql}) AS s"  # noqa: S608
-                f' WHERE s."case" IN (SELECT c."case" FROM {CHOSEN} AS c)'
+                f" WHERE s.case_id IN (SELECT c.case_id FROM {CHOSEN} AS c)"
             )
         return sql
 
@@ -310,14 +311,14 @@ def _window(
 
 
 def _chosen(streams: Any, by: str | None) -> Any:
-    """Return the names that `streams` gives as a table of one column: ``case`` or ``stream``."""
+    """Return the names that `streams` gives as a table of one column: ``case_id`` or ``stream``."""
     if isinstance(streams, str):
         streams = [streams]
     columns = getattr(streams, "column_names", None) or getattr(streams, "columns", None)
     if columns is not None:
-        named = [name for name in ("stream", "case") if name in list(columns)]
+        named = [name for name in ("stream", "case_id") if name in list(columns)]
         if not named:
-            raise FlowError("streams=: the table has no column 'stream' or 'case'")
+            raise FlowError("streams=: the table has no column 'stream' or 'case_id'")
         if hasattr(streams, "to_arrow_table"):
             table = streams.project(quote(named[0])).to_arrow_table()
         else:
@@ -335,4 +336,4 @@ def _chosen(streams: Any, by: str | None) -> Any:
             raise FlowError(
                 f"streams={shown(streams)}: give names, or a table with a column 'stream'"
             )
-    return pa.table({"stream" if by is None else "case": pa.array(texts, pa.string())})
+    return pa.table({"stream" if by is None else "case_id": pa.array(texts, pa.string())})

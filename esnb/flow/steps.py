@@ -31,7 +31,7 @@ _INSTANT = pa.timestamp("us", "UTC")
 _DAY = 86_400_000_000
 # Runs of fewer events than these, on average, are disorder.
 _SHORT = 4
-_NEEDED = {"event_type": "type", "case": "case", "at": "time"}
+_NEEDED = {"event_type": "type", "case_id": "case", "time": "time"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Steps:
     firsts
         Row of the first event of each case, and at the end how many events there are.
     names
-        Names of the cases, by their case id, sorted.
+        Names of the cases, by their case number, sorted.
     """
 
     types: tuple[str, ...]
@@ -75,8 +75,8 @@ class Steps:
         return np.diff(self.firsts)
 
     @cached_property
-    def case_ids(self) -> Ints:
-        """Case of each event."""
+    def case_numbers(self) -> Ints:
+        """Number of the case of each event."""
         return np.repeat(np.arange(self.cases, dtype=np.int64), self.lengths)
 
     @cached_property
@@ -116,17 +116,17 @@ class Steps:
         return {
             "steps": pa.table(
                 {
-                    "case_id": self.case_ids,
+                    "case_number": self.case_numbers,
                     "place": self.places,
                     "type_id": self.type_ids,
-                    "at": instants_of(self.at),
+                    "time": instants_of(self.at),
                     "position": self.positions,
                 }
             ),
             "cases": pa.table(
                 {
-                    "case_id": np.arange(self.cases, dtype=np.int64),
-                    "case": self.names,
+                    "case_number": np.arange(self.cases, dtype=np.int64),
+                    "case_id": self.names,
                     "events": self.lengths,
                     "started": instants_of(self.at[self.firsts[:-1]]),
                     "ended": instants_of(self.at[ends]),
@@ -145,10 +145,10 @@ class Steps:
     def register(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Put the tables ``steps``, ``cases`` and ``types`` on a cursor.
 
-        - ``steps``: case_id BIGINT, place INTEGER (from 0), type_id INTEGER, at TIMESTAMPTZ,
-          position BIGINT; by case_id and place.
-        - ``cases``: case_id BIGINT (from 0, by name), case VARCHAR, events BIGINT, started and
-          ended TIMESTAMPTZ, first_row BIGINT (row of ``steps``); by case_id.
+        - ``steps``: case_number BIGINT, place INTEGER (from 0), type_id INTEGER, time TIMESTAMPTZ,
+          position BIGINT; by case_number and place.
+        - ``cases``: case_number BIGINT (from 0, by name), case_id VARCHAR, events BIGINT, started
+          and ended TIMESTAMPTZ, first_row BIGINT (row of ``steps``); by case_number.
         - ``types``: type_id INTEGER (from 0, by name), event_type VARCHAR, count BIGINT.
 
         Nothing is copied: DuckDB reads the arrays where they are.
@@ -189,7 +189,7 @@ def ordered(
     Parameters
     ----------
     batches
-        Record batches: ``case`` and ``event_type`` (texts, or dictionaries of texts), ``at``
+        Record batches: ``case_id`` and ``event_type`` (texts, or dictionaries of texts), ``time``
         (int64, microseconds since 1970-01-01 UTC) and ``position`` (int64), in any order.
         Where the events of a case follow one another, as on disk, little has to be sorted.
     by_time
@@ -227,9 +227,9 @@ class _Gathered:
         self._missing.update(missing)
         if any(missing.values()):
             return
-        self._runs.add(batch.column("case"))
+        self._runs.add(batch.column("case_id"))
         self._type_ids.append(self._coded(batch.column("event_type")))
-        self._at.append(batch.column("at").to_numpy())
+        self._at.append(batch.column("time").to_numpy())
         self._positions.append(batch.column("position").to_numpy())
 
     def _coded(self, event_type: Any) -> TypeIds:

@@ -93,7 +93,7 @@ class Ways(ABC):
         Returns
         -------
         duckdb.DuckDBPyRelation
-            A row a case that takes the first step: ``case``, ``reached`` (its last step, from
+            A row a case that takes the first step: ``case_id``, ``reached`` (its last step, from
             1), ``first_at``, ``last_at`` (instants of its first and last step).  By case.  The
             cases of step 3 are ``.filter("reached >= 3")``, those lost after step 2 are
             ``.filter("reached = 2")``.
@@ -117,7 +117,7 @@ class Ways(ABC):
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``case``, ``source_at``, ``target_at``, ``wait``.  By case and place.
+            ``case_id``, ``source_at``, ``target_at``, ``wait``.  By case and place.
 
         Raises
         ------

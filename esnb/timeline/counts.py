@@ -73,24 +73,24 @@ def ticks(
     number = _number(cursor, first, last, every_sql, shortest, through=end is None)
     (odd,) = one_row(
         cursor,
-        f"SELECT count(*) FROM (SELECT {first} + range * {every_sql} AS at FROM range({number}))"  # noqa: S608
-        f" AS t WHERE epoch_us(t.at) % {_HOUR} <> 0",
+        f"SELECT count(*) FROM (SELECT {first} + range * {every_sql} AS time FROM range({number}))"  # noqa: S608
+        f" AS t WHERE epoch_us(t.time) % {_HOUR} <> 0",
     )
     return Ticks(first, every_sql, number, hours=odd == 0)
 
 
 def counts_sql(table: Table, by: str, given: Ticks, cube: str | None = None) -> str:
-    """Return the SELECT of ``at, <by>, count``: every value at every tick, zeros too.
+    """Return the SELECT of ``time, <by>, count``: every value at every tick, zeros too.
 
     The population follows from signed changes: a state counts from its begin and
     no longer from its end; one of no length counts never.  Where all ticks are whole hours
     they are taken from a `cube` (`esnb.timeline.cube`).
     """
     name = quote(by)
-    shown_as = quote(f"{by}_2") if by.casefold() in {"at", "count"} else name
+    shown_as = quote(f"{by}_2") if by.casefold() in {"time", "count"} else name
     ticks = f"""
 WITH ticks AS (
-    SELECT {given.start} + range * {given.every} AS at FROM range({given.number})
+    SELECT {given.start} + range * {given.every} AS time FROM range({given.number})
 )""".strip()  # noqa: S608 (our own text)
     if cube is not None:
         return f"""
@@ -98,16 +98,16 @@ WITH ticks AS (
     SELECT row_number() OVER (ORDER BY k.kind NULLS LAST) AS id, k.kind
     FROM (SELECT c.kind FROM {cube} AS c GROUP BY c.kind HAVING sum(c.stood) > 0) AS k
 ), change AS (
-    SELECT t.at, c.kind, sum(c.delta) AS step
-    FROM (SELECT make_timestamptz(c.hour * {_HOUR}) AS at, c.kind, c.delta FROM {cube} AS c) AS c
-    ASOF JOIN ticks AS t ON t.at >= c.at
-    GROUP BY t.at, c.kind
+    SELECT t.time, c.kind, sum(c.delta) AS step
+    FROM (SELECT make_timestamptz(c.hour * {_HOUR}) AS time, c.kind, c.delta FROM {cube} AS c) AS c
+    ASOF JOIN ticks AS t ON t.time >= c.time
+    GROUP BY t.time, c.kind
 )
-SELECT t.at, k.kind AS {shown_as},
-    CAST(coalesce(sum(c.step) OVER (PARTITION BY k.id ORDER BY t.at), 0) AS BIGINT) AS count
+SELECT t.time, k.kind AS {shown_as},
+    CAST(coalesce(sum(c.step) OVER (PARTITION BY k.id ORDER BY t.time), 0) AS BIGINT) AS count
 FROM ticks AS t CROSS JOIN kinds AS k
-LEFT JOIN change AS c ON c.at = t.at AND c.kind IS NOT DISTINCT FROM k.kind
-ORDER BY t.at, k.id
+LEFT JOIN change AS c ON c.time = t.time AND c.kind IS NOT DISTINCT FROM k.kind
+ORDER BY t.time, k.id
 """.strip()  # noqa: S608 (identifiers quoted, constants made by us)
     return f"""
 {ticks}, stood AS (
@@ -117,20 +117,20 @@ ORDER BY t.at, k.id
     SELECT row_number() OVER (ORDER BY k.kind NULLS LAST) AS id, k.kind
     FROM (SELECT DISTINCT s.kind FROM stood AS s) AS k
 ), change AS (
-    SELECT s.kind, s.system_from AS at, 1 AS step FROM stood AS s
+    SELECT s.kind, s.system_from AS time, 1 AS step FROM stood AS s
     UNION ALL
-    SELECT s.kind, s.system_to AS at, -1 AS step FROM stood AS s WHERE s.system_to IS NOT NULL
+    SELECT s.kind, s.system_to AS time, -1 AS step FROM stood AS s WHERE s.system_to IS NOT NULL
 ), level AS (
-    SELECT k.id, c.at,
-        sum(sum(c.step)) OVER (PARTITION BY k.id ORDER BY c.at) AS count
+    SELECT k.id, c.time,
+        sum(sum(c.step)) OVER (PARTITION BY k.id ORDER BY c.time) AS count
     FROM change AS c JOIN kinds AS k ON k.kind IS NOT DISTINCT FROM c.kind
-    GROUP BY k.id, c.at
+    GROUP BY k.id, c.time
 ), grid AS (
-    SELECT t.at, k.id, k.kind FROM ticks AS t CROSS JOIN kinds AS k
+    SELECT t.time, k.id, k.kind FROM ticks AS t CROSS JOIN kinds AS k
 )
-SELECT g.at, g.kind AS {shown_as}, CAST(coalesce(l.count, 0) AS BIGINT) AS count
-FROM grid AS g ASOF LEFT JOIN level AS l ON l.id = g.id AND g.at >= l.at
-ORDER BY g.at, g.id
+SELECT g.time, g.kind AS {shown_as}, CAST(coalesce(l.count, 0) AS BIGINT) AS count
+FROM grid AS g ASOF LEFT JOIN level AS l ON l.id = g.id AND g.time >= l.time
+ORDER BY g.time, g.id
 """.strip()  # noqa: S608 (identifiers quoted, constants made by us)
 
 
@@ -205,8 +205,8 @@ def _number(
     # `first + i * every` grows with i, so the count of those up to `last` is their number.
     number, exact = one_row(
         cursor,
-        f"SELECT count(*) FILTER (t.at <= {last}), count(*) FILTER (t.at = {last})"  # noqa: S608
-        f" FROM (SELECT {first} + range * {every} AS at FROM range({enough})) AS t",
+        f"SELECT count(*) FILTER (t.time <= {last}), count(*) FILTER (t.time = {last})"  # noqa: S608
+        f" FROM (SELECT {first} + range * {every} AS time FROM range({enough})) AS t",
     )
     if number > _MAX_TICKS:
         raise TimelineError(

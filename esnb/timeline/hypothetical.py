@@ -123,7 +123,7 @@ class WhatIf(Timeline):
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``stream``, ``in`` (``both``, ``actual`` or ``what if``: where the event is),
+            ``stream``, ``found_in`` (``both``, ``actual`` or ``what if``: where the event is),
             ``event_id``, ``event_type``, ``actor``, ``occurred_on``, ``system_from``, and
             ``fields``: names of the fields that differ after it, or that it changed where
             only one history has it.

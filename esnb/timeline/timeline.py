@@ -457,8 +457,8 @@ class Timeline:
         Returns
         -------
         duckdb.DuckDBPyRelation
-            ``at``, the field, ``count``: for every tick every value that ever stood,
-            zeros too.  A field called ``at`` or ``count`` has ``_2`` behind it.
+            ``time``, the field, ``count``: for every tick every value that ever stood,
+            zeros too.  A field called ``time`` or ``count`` has ``_2`` behind it.
 
         Raises
         ------

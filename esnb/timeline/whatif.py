@@ -233,13 +233,14 @@ WITH a AS (
 ), apart AS (
     SELECT coalesce(a.stream, b.stream) AS stream, coalesce(a.place, b.place) AS place,
         CASE WHEN a.event_id IS NULL THEN 'what if' WHEN b.event_id IS NULL THEN 'actual'
-            ELSE 'both' END AS "in",
+            ELSE 'both' END AS found_in,
         {both}, CASE WHEN a.event_id IS NULL THEN b.changed WHEN b.event_id IS NULL THEN a.changed
             ELSE list_filter([{names or "NULL"}], n -> n IS NOT NULL) END AS fields
     FROM a FULL JOIN b ON b.stream = a.stream AND b.event_id = a.event_id
     WHERE {differs}
 )
-SELECT p.stream, p."in", p.event_id, p.event_type, p.actor, p.occurred_on, p.system_from, p.fields
+SELECT p.stream, p.found_in, p.event_id, p.event_type, p.actor, p.occurred_on, p.system_from,
+    p.fields
 FROM apart AS p
 QUALIFY row_number() OVER (PARTITION BY p.stream ORDER BY p.place) = 1
 ORDER BY p.stream

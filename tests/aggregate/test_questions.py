@@ -202,7 +202,7 @@ def test_a_replaced_event_stays_where_it_was() -> None:
         assert (stream, change, field) == ("order-1", "changed", "total")
         assert (float(before), float(after)) == (7.25, 16.25)
         (row,) = rows_of(other.divergence())
-        assert (row["stream"], row["in"], row["event_type"]) == ("order-1", "both", "Added")
+        assert (row["stream"], row["found_in"], row["event_type"]) == ("order-1", "both", "Added")
         assert set(row["fields"]) == {"total", "count", "most", "least"}
         whole = line.what_if(replace={0: Placed(customer="z")})
         (first,) = rows_of(whole.history("order-1").filter("revision = 0"))

@@ -26,12 +26,12 @@ def flow_of(cases: Sequence[Sequence[str]], step: timedelta = timedelta(minutes=
     )
     table = pa.table(
         {
-            "case": pa.array(names, pa.string()),
+            "case_id": pa.array(names, pa.string()),
             "what": pa.array(types, pa.string()),
-            "at": pa.array(times, pa.timestamp("us", "UTC")),
+            "time": pa.array(times, pa.timestamp("us", "UTC")),
         }
     )
-    return esnb.flow(table, case="case", event_type="what", at="at")
+    return esnb.flow(table, case_id="case_id", event_type="what", time="time")
 
 
 def spec_of(chart: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def table(events, by="event_type"):
 def rows(relation):
     found = relation.to_arrow_table()
     return [
-        (row["at"].astimezone(UTC), *[v for k, v in row.items() if k != "at"])
+        (row["time"].astimezone(UTC), *[v for k, v in row.items() if k != "time"])
         for row in found.to_pylist()
     ]
 
@@ -119,7 +119,7 @@ def test_a_relation_is_counted_in_the_zone_of_its_connection():
 def test_columns_may_be_called_anything(name):
     at = datetime(2026, 1, 1, tzinfo=UTC)
     found = event_counts(table([(at, "x")], by=name), by=name)
-    assert found.columns == ["at", name, "count"]
+    assert found.columns == ["time", name, "count"]
 
 
 def test_what_cannot_be_counted_is_said():
@@ -139,7 +139,7 @@ def test_what_cannot_be_counted_is_said():
 def counts(entries):
     return pa.table(
         {
-            "at": pa.array([at for at, _, _ in entries], CLOCK),
+            "time": pa.array([at for at, _, _ in entries], CLOCK),
             "status": pa.array([name for _, name, _ in entries], pa.string()),
             "count": pa.array([n for _, _, n in entries], pa.int64()),
         }
@@ -158,7 +158,7 @@ def test_the_column_of_states_must_be_clear():
     two = counts([]).append_column("more", pa.array([], pa.string()))
     with pytest.raises(QueryError, match="say by=, the column of the states; there are status, mo"):
         state_counts(two)
-    assert state_counts(two, "status").columns == ["at", "status", "count"]
+    assert state_counts(two, "status").columns == ["time", "status", "count"]
 
 
 @given(st.floats(0, 1e11))

@@ -96,7 +96,7 @@ def test_every_case_is_in_the_one_bin_of_its_length(table, bins, scale):
     for row in found:
         start, end = (
             value.days * 86_400_000_000 + value.nanoseconds // 1000
-            for value in (row["from"], row["to"])
+            for value in (row["duration_from"], row["duration_to"])
         )
         # Ends are rounded to microseconds, which may move one case across.
         sure = [length for length in left if start + 1 < length < end - 1]
@@ -207,8 +207,8 @@ def test_every_event_is_a_dot(cases, time, order):
     flow = flow_of(cases)
     found = rows_of(dots(flow, time, order))
     events = rows_of(flow.events())
-    assert sorted((row["case"], row["event_type"], row["at"]) for row in found) == sorted(
-        (row["case"], row["event_type"], row["at"]) for row in events
+    assert sorted((row["case_id"], row["event_type"], row["time"]) for row in found) == sorted(
+        (row["case_id"], row["event_type"], row["time"]) for row in events
     )
     ranks = {}
     for row in found:
@@ -216,9 +216,9 @@ def test_every_event_is_a_dot(cases, time, order):
     assert [*ranks] == [*range(1, len(cases) + 1)]
     by = []
     for some in ranks.values():
-        times = [row["at"] for row in some]
+        times = [row["time"] for row in some]
         by.append(min(times) if order == "start" else max(times) - min(times))
-        assert len({row["case"] for row in some}) == 1
+        assert len({row["case_id"] for row in some}) == 1
     assert by == sorted(by)
     drawn = layers(dotted_chart(flow, time, order))[0][1]
     assert Counter((row["y"], row["t1"]) for row in drawn) == Counter(
@@ -238,7 +238,7 @@ def test_too_many_dots_become_density_and_no_event_is_lost(cases, time):
     assert [int(row["t3"]) for row in drawn] == [row["events"] for row in found]
     # The same cells by hand.
     single = rows_of(dots(flow, time))
-    start, end = ("at_from", "at_to") if time == "absolute" else ("since_from", "since_to")
+    start, end = ("time_from", "time_to") if time == "absolute" else ("since_from", "since_to")
 
     def micros(value):
         if isinstance(value, datetime):
@@ -251,7 +251,7 @@ def test_too_many_dots_become_density_and_no_event_is_lost(cases, time):
             for dot in single
             if row["rank_from"] <= dot["rank"] <= row["rank_to"]
             and micros(row[start])
-            <= micros(dot["at" if time == "absolute" else "since"])
+            <= micros(dot["time" if time == "absolute" else "since"])
             < micros(row[end])
         ]
         assert len(inside) == row["events"]
@@ -286,7 +286,7 @@ def test_the_lines_are_the_ways_and_the_bars_are_their_numbers(cases, eventually
     found = spectrum_lines(flow, "A", "B", eventually=eventually)
     assert sorted(found.fetchall()) == sorted(ways.fetchall())
     lines = layers(spectrum_chart(flow, "A", "B", eventually=eventually))[0][1]
-    assert [line["t0"] for line in lines] == [row["case"] for row in rows_of(found)]
+    assert [line["t0"] for line in lines] == [row["case_id"] for row in rows_of(found)]
     starts = [line["x"] for line in lines]
     assert starts == sorted(starts)
     bars = rows_of(spectrum_lines(flow, "A", "B", eventually=eventually, most=1))
@@ -294,9 +294,10 @@ def test_the_lines_are_the_ways_and_the_bars_are_their_numbers(cases, eventually
     for row in bars:
         inside = [
             line for line in rows_of(found)
-            if row["from"] <= line["source_at"] < row["to"]
+            if row["source_from"] <= line["source_at"] < row["source_to"]
         ]  # fmt: skip
-        assert len(inside) == sum(bar["count"] for bar in bars if bar["from"] == row["from"])
+        same = [bar for bar in bars if bar["source_from"] == row["source_from"]]
+        assert len(inside) == sum(bar["count"] for bar in same)
     assert Counter(line["c"] for line in lines) == sum(
         (Counter({row["wait"]: row["count"]}) for row in bars), Counter()
     )
@@ -323,10 +324,10 @@ def test_types_over_time_are_the_events(cases):
     flow = flow_of(cases)
     found = rows_of(type_counts(flow, "1 hour", top=20))
     expected = Counter(
-        (row["at"].astimezone(UTC).replace(minute=0, second=0, microsecond=0), row["event_type"])
+        (row["time"].astimezone(UTC).replace(minute=0, second=0, microsecond=0), row["event_type"])
         for row in rows_of(flow.events())
     )
-    assert {(row["at"], row["event_type"]): row["count"] for row in found} == expected
+    assert {(row["time"], row["event_type"]): row["count"] for row in found} == expected
     chart = types_over_time(flow, "1 hour", top=20)
     assert [row["f3"] for row in layers(chart)[0][1]] == [row["count"] for row in found]
     assert "1 bar = 1 hour, occurred_on, times in UTC" in subtitle(chart)
@@ -350,12 +351,12 @@ def test_types_over_time_are_the_events(cases):
 def test_millions_of_events_are_counted_by_quarters_of_an_hour_alike(events, every, zone):
     table = pa.table(
         {
-            "case": [f"c{number % 3}" for number in range(len(events))],
+            "case_id": [f"c{number % 3}" for number in range(len(events))],
             "what": [name for name, _ in events],
-            "at": pa.array([at for _, at in events], pa.timestamp("us", "UTC")),
+            "time": pa.array([at for _, at in events], pa.timestamp("us", "UTC")),
         }
     )
-    flow = esnb.flow(table, case="case", event_type="what", at="at")
+    flow = esnb.flow(table, case_id="case_id", event_type="what", time="time")
     times = [at for _, at in events]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("esnb.chart.by_type._MANY", 1)

@@ -47,7 +47,7 @@ def states(names, days=4):
     entries = [(START + timedelta(day), name, 1 + day) for day in range(days) for name in names]
     return pa.table(
         {
-            "at": pa.array([at for at, _, _ in entries], CLOCK),
+            "time": pa.array([at for at, _, _ in entries], CLOCK),
             "status": pa.array([name for _, name, _ in entries], pa.string()),
             "count": pa.array([n for _, _, n in entries], pa.int64()),
         }

@@ -106,15 +106,15 @@ windows = st.tuples(ends, ends).map(
 def table(rows: list[Row]) -> pa.Table:
     return pa.table(
         {
-            "case": pa.array([row.case for row in rows], pa.string()),
+            "case_id": pa.array([row.case for row in rows], pa.string()),
             "event_type": pa.array([row.event_type for row in rows], pa.string()),
-            "at": pa.array([row.at for row in rows], pa.timestamp("us", "UTC")),
+            "time": pa.array([row.at for row in rows], pa.timestamp("us", "UTC")),
         }
     )
 
 
 def flow_of(rows: list[Row]) -> esnb.Flow:
-    return esnb.flow(table(rows), case="case", event_type="event_type", at="at")
+    return esnb.flow(table(rows), case_id="case_id", event_type="event_type", time="time")
 
 
 def inside(rows: list[Row], window: tuple[datetime | None, datetime | None]) -> list[Row]:

@@ -42,15 +42,15 @@ def flow_of(found: reference.Cases) -> esnb.Flow:
     micros = pa.array(at, pa.timestamp("us", "UTC")).cast(pa.int64())
     batch = pa.record_batch(
         {
-            "case": pa.array(names, pa.string()),
+            "case_id": pa.array(names, pa.string()),
             "event_type": pa.array(types, pa.string()),
-            "at": micros,
+            "time": micros,
             "position": pa.array(positions, pa.int64()),
         }
     )
     empty = esnb.flow(
-        pa.table({"c": pa.array([], pa.string()), "t": pa.array([], pa.string()), "at": at[:0]}),
-        case="c", event_type="t", at="at",
+        pa.table({"c": pa.array([], pa.string()), "t": pa.array([], pa.string()), "time": at[:0]}),
+        case_id="c", event_type="t", time="time",
     )  # fmt: skip
     return esnb.Flow(empty.selection, ordered([batch], by_time=False))
 
@@ -134,7 +134,7 @@ def test_names_of_columns(name: str) -> None:
         "activities": "event_type count cases starts ends first_seen last_seen",
         "variants": "variant length cases share median_duration mean_duration p95_duration"
         " first_seen last_seen examples variant_id",
-        "durations": "case started ended duration events first_type last_type",
+        "durations": "case_id started ended duration events first_type last_type",
     }
     for found in ({}, {"a": [Event("x", START, 0), Event("y", START, 1)]}):
         relation = getattr(flow_of(found), name)()

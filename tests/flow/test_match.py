@@ -176,7 +176,7 @@ def test_matches_in_a_log_equal_the_slow_ones(
             (case, max(m for c, m, *_ in rows if c == case)) for case in {row[0] for row in rows}
         )
         assert found.cases == len(streams)
-        assert found.flow().durations().project('"case"').fetchall() == [(s[0],) for s in streams]
+        assert found.flow().durations().project("case_id").fetchall() == [(s[0],) for s in streams]
         for case, match, first, last, duration, count, begin, end in found.matches().fetchall():
             own = [row for row in rows if row[:2] == (case, match)]
             assert (first, last, len(own)) == (own[0][4], own[-1][4], count)
@@ -308,12 +308,12 @@ def test_within(shop: EventLog) -> None:
 def test_a_table_has_matches_too() -> None:
     rows = pd.DataFrame(
         {
-            "case": ["b", "a", "a"],
+            "case_id": ["b", "a", "a"],
             "what": ["X", "X", 'Y "\U0001f600"'],
-            "at": pd.Timestamp(0, tz="UTC"),
+            "time": pd.Timestamp(0, tz="UTC"),
         }
     )
-    flow = esnb.flow(rows, case="case", event_type="what", at="at")
+    flow = esnb.flow(rows, case_id="case_id", event_type="what", time="time")
     found = flow.match("X 'Y \"\U0001f600\"'")
     at = datetime(1970, 1, 1, tzinfo=UTC)
     assert found.events().fetchall() == [
@@ -328,8 +328,8 @@ def test_a_table_has_matches_too() -> None:
 
 def test_names_are_data(shop: EventLog) -> None:
     types = ["<script>alert(1)</script>" * 400, "\ud7ff\n\x00", "'\"", "A|B"]
-    rows = pd.DataFrame({"case": "<b>", "what": types, "at": pd.Timestamp(0, tz="UTC")})
-    flow = esnb.flow(rows, case="case", event_type="what", at="at")
+    rows = pd.DataFrame({"case_id": "<b>", "what": types, "time": pd.Timestamp(0, tz="UTC")})
+    flow = esnb.flow(rows, case_id="case_id", event_type="what", time="time")
     found = flow.match(f"'{types[0]}' \"\\ud7ff\\n\\u0000\" '\\'\"' \"A|B\"")
     assert found.count == 1
     assert [row[3] for row in found.events().fetchall()] == types

@@ -74,6 +74,6 @@ def test_bpic_2019(shared_data: Path, tmp_path: Path) -> None:
         ]
         checked = flow.check(rules)
         for rule in rules:
-            broken = {case for (case,) in checked.broken(rule).project('"case"').fetchall()}
+            broken = {case for (case,) in checked.broken(rule).project("case_id").fetchall()}
             assert len(broken) == checked.streams(rule).aggregate("count(*)").fetchall()[0][0]
             assert broken

@@ -54,9 +54,9 @@ def stepped(cases: Cases) -> Steps:
     names, kinds, instants, _ = zip(*rows, strict=True) if rows else ([], [], [], [])
     batch = pa.record_batch(
         {
-            "case": pa.array(names, pa.string()),
+            "case_id": pa.array(names, pa.string()),
             "event_type": pa.array(kinds, pa.string()),
-            "at": pa.array([(at - EPOCH) // MICRO for at in instants], pa.int64()),
+            "time": pa.array([(at - EPOCH) // MICRO for at in instants], pa.int64()),
             "position": pa.array(range(len(rows)), pa.int64()),
         }
     )
@@ -334,12 +334,12 @@ def test_patterns_find_the_cases_behind_places_and_rework(cases):
     names, kinds, instants = zip(*rows, strict=True) if rows else ([], [], [])
     table = pa.table(
         {
-            "case": pa.array(names, pa.string()),
+            "case_id": pa.array(names, pa.string()),
             "event_type": pa.array(kinds, pa.string()),
-            "at": pa.array(instants, pa.timestamp("us", "UTC")),
+            "time": pa.array(instants, pa.timestamp("us", "UTC")),
         }
     )
-    flow = esnb.flow(table, case="case", event_type="event_type", at="at")
+    flow = esnb.flow(table, case_id="case_id", event_type="event_type", time="time")
     for place, source, target, cases_there in flow.steps(3).fetchall():
         pattern = f"^ {'. ' * (place - 1)} {source} {target or '$'}"
         assert len(flow.match(pattern).streams()) == cases_there
@@ -357,9 +357,9 @@ def test_a_case_of_a_million_events_and_a_thousand_types():
         [
             pa.record_batch(
                 {
-                    "case": pa.array(["long"] * many),
+                    "case_id": pa.array(["long"] * many),
                     "event_type": kinds,
-                    "at": pc.multiply(seconds, 1_000_000),
+                    "time": pc.multiply(seconds, 1_000_000),
                     "position": seconds,
                 }
             )
@@ -383,9 +383,9 @@ def test_as_many_types_as_events():
         [
             pa.record_batch(
                 {
-                    "case": pa.array(["long"] * many),
+                    "case_id": pa.array(["long"] * many),
                     "event_type": numbers.cast(pa.string()),
-                    "at": numbers,
+                    "time": numbers,
                     "position": numbers,
                 }
             )

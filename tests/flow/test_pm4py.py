@@ -31,7 +31,7 @@ warnings.simplefilter("ignore")
 import pandas as pd
 import pm4py
 frame = pm4py.format_dataframe(
-    pd.read_parquet(sys.argv[1]), case_id="case", activity_key="what", timestamp_key="at"
+    pd.read_parquet(sys.argv[1]), case_id="case_id", activity_key="what", timestamp_key="time"
 )
 edges, starts, ends = pm4py.discover_dfg(frame)
 waits, _, _ = pm4py.discover_performance_dfg(frame)
@@ -52,13 +52,13 @@ def theirs(log: EventLog, category: str | None, folder: Path) -> Any:
     """Give the events to pm4py: by case and time, and equal times as the log has them."""
     chosen = {} if category is None else {"category": category}
     table = log.events(**chosen).project(
-        'stream AS "case", event_type AS what, occurred_on AS at, position'
+        "stream AS case_id, event_type AS what, occurred_on AS time, position"
     )
     table = table.to_arrow_table().sort_by(
-        [("case", "ascending"), ("at", "ascending"), ("position", "ascending")]
+        [("case_id", "ascending"), ("time", "ascending"), ("position", "ascending")]
     )
-    at = table["at"].cast(pa.timestamp("us", "UTC"))
-    pq.write_table(table.set_column(2, "at", at), folder / "events.parquet")
+    time = table["time"].cast(pa.timestamp("us", "UTC"))
+    pq.write_table(table.set_column(2, "time", time), folder / "events.parquet")
     subprocess.run(
         [sys.executable, "-c", THEIRS, folder / "events.parquet", folder / "found.json"],
         check=True,

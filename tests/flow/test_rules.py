@@ -286,7 +286,7 @@ def test_a_summary_and_its_evidence(approvals: EventLog) -> None:
     assert repr(checked) == "Checked(3 rules, 2 of them broken; 3 cases)"
     found = checked.broken()
     assert found.columns == [
-        "rule", "case", "event_type", "at", "position", "event_id", "why",
+        "rule", "case_id", "event_type", "time", "position", "event_id", "why",
     ]  # fmt: skip
     rows = found.fetchall()
     assert [(row[1], row[2], row[4], row[6]) for row in rows] == [
@@ -394,8 +394,8 @@ def test_nothing_is_broken_where_nothing_is(approvals: EventLog) -> None:
 
 def test_a_table_and_hostile_types() -> None:
     types = ["<script>alert(1)</script>" * 400, "it's \U0001f600", "A|B"]
-    rows = pd.DataFrame({"case": "<b>", "what": types, "at": pd.Timestamp(0, tz="UTC")})
-    flow = esnb.flow(rows, case="case", event_type="what", at="at")
+    rows = pd.DataFrame({"case_id": "<b>", "what": types, "time": pd.Timestamp(0, tz="UTC")})
+    flow = esnb.flow(rows, case_id="case_id", event_type="what", time="time")
     checked = flow.check([rules.chain_succession(types[0], types[1]), rules.absence("A|B")])
     assert [row[1:4] for row in summary(checked)] == [(1, 0, 0), (0, 1, 0)]
     at = datetime(1970, 1, 1, tzinfo=UTC)

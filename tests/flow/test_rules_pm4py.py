@@ -48,7 +48,7 @@ warnings.simplefilter("ignore")
 import pandas as pd
 import pm4py
 frame = pm4py.format_dataframe(
-    pd.read_parquet(sys.argv[1]), case_id="name", activity_key="event_type", timestamp_key="at"
+    pd.read_parquet(sys.argv[1]), case_id="name", activity_key="event_type", timestamp_key="time"
 )
 frame = frame.sort_values(["name", "place"], kind="stable")
 names = list(dict.fromkeys(frame["name"]))
@@ -68,7 +68,7 @@ def test_the_shop(tmp_path: Path) -> None:
     asked = [(template, *pair) for template in TEMPLATES for pair in PAIRS]
     with esnb.open(place, read_only=True) as log:
         flow = log.flow("order")
-        table = flow.events().project('"case" AS name, place, event_type, "at"').to_arrow_table()
+        table = flow.events().project("case_id AS name, place, event_type, time").to_arrow_table()
         pq.write_table(table, tmp_path / "events.parquet")
         subprocess.run(
             [
@@ -80,11 +80,11 @@ def test_the_shop(tmp_path: Path) -> None:
         found = json.loads((tmp_path / "found.json").read_text())
         checked = flow.check([getattr(rules, TEMPLATES[kind])(a, b) for kind, a, b in asked])
         for rule, theirs in zip(checked.rules, found, strict=True):
-            ours = checked.streams(rule).project('"case"').fetchall()
+            ours = checked.streams(rule).project("case_id").fetchall()
             assert sorted(name for (name,) in ours) == theirs, rule
         assert sum(map(len, found)) > 5_000
         # The one that is not compared, by the graph.
         never = rules.not_chain_succession("ItemAdded", "OrderConfirmed")
-        broken = flow.check(never).streams().project('"case"').fetchall()
-        edge = flow.streams(edge=("ItemAdded", "OrderConfirmed")).project('"case"').fetchall()
+        broken = flow.check(never).streams().project("case_id").fetchall()
+        edge = flow.streams(edge=("ItemAdded", "OrderConfirmed")).project("case_id").fetchall()
         assert broken == edge

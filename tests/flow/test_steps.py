@@ -32,9 +32,9 @@ def batch(rows: list[tuple[str, str, int, int]], coded: bool = False) -> pa.Reco
     case, event_type = pa.array(names, pa.string()), pa.array(types, pa.string())
     return pa.record_batch(
         {
-            "case": case.dictionary_encode() if coded else case,
+            "case_id": case.dictionary_encode() if coded else case,
             "event_type": event_type.dictionary_encode() if coded else event_type,
-            "at": pa.array(at, pa.int64()),
+            "time": pa.array(at, pa.int64()),
             "position": pa.array(positions, pa.int64()),
         }
     )
@@ -140,14 +140,14 @@ def test_streams_are_given_as_names_and_tables(log_of_orders: EventLog) -> None:
     relation = duckdb.sql("SELECT 'order-2' AS stream UNION ALL SELECT 'order-3'")
     for given_ in (
         names, tuple(names), iter(names), table, table.to_pandas(), pl.from_arrow(table),
-        pa.table({"case": names}), relation,
+        pa.table({"case_id": names}), relation,
     ):  # fmt: skip
         found = log.flow("order", streams=given_).events().fetchall()
         assert found == [row for row in whole if row[0] in names]
     periods = log.timeline("order").when("status = 'paid'")
     assert log.flow("order", streams=periods).built().names.to_pylist() == ["order-2", "order-3"]
     assert len(log.flow("order", streams="order-1")) == 2
-    # By tag a column `case` names tags, and a column `stream` the streams of the events.
+    # By tag a column `case_id` names tags, and a column `stream` the streams of the events.
     tags = log.flow(by="customer:", streams=["customer:1"])
     assert tags.built().names.to_pylist() == ["customer:1"]
     some = log.flow(by="customer:", streams=pa.table({"stream": ["order-2"]}))
@@ -179,9 +179,9 @@ def test_a_flow_stays_as_the_log_was(log_of_orders: EventLog) -> None:
     assert flow.cursor(events=True).sql("SELECT count(*) FROM events").fetchall() == [(6,)]
     joined = flow.cursor(events=True).sql(
         "SELECT count(*) FROM steps AS s JOIN events AS e USING (position)"
-        " JOIN types AS t USING (type_id) JOIN cases AS c USING (case_id)"
-        ' WHERE e.event_type = t.event_type AND e.stream = c."case"'
-        " AND c.started <= s.at AND s.at <= c.ended AND s.place < c.events"
+        " JOIN types AS t USING (type_id) JOIN cases AS c USING (case_number)"
+        " WHERE e.event_type = t.event_type AND e.stream = c.case_id"
+        " AND c.started <= s.time AND s.time <= c.ended AND s.place < c.events"
     )
     assert joined.fetchall() == [(6,)]
 
@@ -216,7 +216,7 @@ def test_relations_do_not_cut_each_other_off(log_of_orders: EventLog) -> None:
         ({"where": 7}, FlowError, "where=7: say an SQL condition"),
         ({"streams": 7}, FlowError, "streams=7: give names"),
         ({"streams": [7]}, FlowError, "give names"),
-        ({"streams": pa.table({"order": ["a"]})}, FlowError, "no column 'stream' or 'case'"),
+        ({"streams": pa.table({"order": ["a"]})}, FlowError, "no column 'stream' or 'case_id'"),
     ],
 )
 def test_what_cannot_be_asked(
@@ -282,10 +282,10 @@ TABLE = pa.table(
     {
         "job": pa.array([2, 1, 1, 2, 1]),
         "what": ["begun", "begun", "checked", "done", "done"],
-        "at": pa.array([datetime(2026, 3, 1, hour) for hour in (8, 9, 10, 11, 10)]),
+        "time": pa.array([datetime(2026, 3, 1, hour) for hour in (8, 9, 10, 11, 10)]),
     }
 )
-ROLES = {"case": "job", "event_type": "what", "at": "at"}
+ROLES = {"case_id": "job", "event_type": "what", "time": "time"}
 EXPECTED = [("1", ["begun", "checked", "done"]), ("2", ["begun", "done"])]
 
 
@@ -305,8 +305,8 @@ def test_tables_of_all_kinds() -> None:
         TABLE.set_column(1, "what", TABLE["what"].dictionary_encode()),
         TABLE.set_column(0, "job", TABLE["job"].dictionary_encode()),
         TABLE.to_pandas().astype({"job": "category", "what": "category"}),
-        TABLE.set_column(2, "at", TABLE["at"].cast(pa.timestamp("ms"))),
-        TABLE.set_column(2, "at", TABLE["at"].cast(pa.timestamp("ns"))),
+        TABLE.set_column(2, "time", TABLE["time"].cast(pa.timestamp("ms"))),
+        TABLE.set_column(2, "time", TABLE["time"].cast(pa.timestamp("ns"))),
     ):
         flow = esnb.flow(table, **ROLES, zone="Europe/Berlin")
         assert ways(flow) == EXPECTED
@@ -323,23 +323,21 @@ def test_what_is_wrong_with_a_table() -> None:
         with pytest.raises((FlowError, InstantError), match=message):
             esnb.flow(table, **{**ROLES, **options}).built()
 
-    raises(
-        r"case='jobs': there is no such column; there are 'job', 'what', 'at'", TABLE, case="jobs"
-    )
-    raises("the times in 'at' have no time zone; say zone=", TABLE)
+    raises(r"case_id='jobs': .* there are 'job', 'what', 'time'", TABLE, case_id="jobs")
+    raises("the times in 'time' have no time zone; say zone=", TABLE)
     raises("no time zone has this name", TABLE, zone="Europe/Berlim")
     raises("a list is no table of events", [1])
-    raises("at='what' is of type string; cast it to a timestamp", TABLE, at="what")
-    skipped = TABLE.set_column(2, "at", pa.array([datetime(2026, 3, 29, 2, 30)] * 5))
-    raises("at='at': .*doesn't exist", skipped, zone="Europe/Berlin")
-    finer = TABLE.set_column(2, "at", pa.array([1] * 5, pa.timestamp("ns", "UTC")))
-    raises("at='at': .*would lose data", finer)
-    for place, name, what in ((0, "job", "case"), (1, "what", "type"), (2, "at", "time")):
+    raises("time='what' is of type string; cast it to a timestamp", TABLE, time="what")
+    skipped = TABLE.set_column(2, "time", pa.array([datetime(2026, 3, 29, 2, 30)] * 5))
+    raises("time='time': .*doesn't exist", skipped, zone="Europe/Berlin")
+    finer = TABLE.set_column(2, "time", pa.array([1] * 5, pa.timestamp("ns", "UTC")))
+    raises("time='time': .*would lose data", finer)
+    for place, name, what in ((0, "job", "case"), (1, "what", "type"), (2, "time", "time")):
         gaps = TABLE[name].to_pylist()
         gaps[1:3] = [None, None]
         missing = TABLE.set_column(place, name, pa.array(gaps, TABLE[name].type))
         raises(f"2 events have no {what}.*Leave them out", missing, zone="UTC")
-        if name != "at":
+        if name != "time":
             for coded in (
                 missing[name].dictionary_encode(),
                 missing[name].dictionary_encode("encode"),
@@ -351,7 +349,7 @@ def test_what_is_wrong_with_a_table() -> None:
 
 
 def test_infinite_times_have_no_place() -> None:
-    table = duckdb.sql("SELECT 'a' AS job, 'x' AS what, 'infinity'::TIMESTAMPTZ AS at")
+    table = duckdb.sql("SELECT 'a' AS job, 'x' AS what, 'infinity'::TIMESTAMPTZ AS time")
     with pytest.raises(FlowError, match="1 times lie outside the years 1 to 9999"):
         esnb.flow(table, **ROLES).built()
 
@@ -373,7 +371,7 @@ def test_a_million_events_of_one_case_and_a_thousand_types() -> None:
             "what": pa.DictionaryArray.from_arrays(
                 pa.array(codes.astype(np.int32)), [f"type {n:04}" for n in range(kinds)]
             ),
-            "at": pa.array(at).cast(pa.timestamp("us", "UTC")),
+            "time": pa.array(at).cast(pa.timestamp("us", "UTC")),
         }
     )
     flow = esnb.flow(table, **ROLES)

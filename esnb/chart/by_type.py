@@ -82,12 +82,12 @@ def type_counts(
 def _counted(
     flow: Any, every: str, top: int, zone: str | None, most_rows: int | None = None
 ) -> tuple[Shown, str]:
-    """Return the counts, and what the time is called."""
+    """Return the counts, and the clock: empty for a table, which does not say."""
     if not isinstance(flow, Flow):
         counted = count_events(
             flow, every=every, clock="time", top=top, zone=zone, most_rows=most_rows
         )
-        return counted, "time"
+        return counted, ""
     steps = flow.built()
     at, number = steps.at, steps.type_ids.astype(np.int64)
     weight = np.ones(len(steps), np.int64)

@@ -66,7 +66,7 @@ def events_over_time(
 
 
 def draw_events(shown: Shown, every: str, clock: str) -> alt.Chart:
-    """Draw counted events; `every` and `clock` are what was asked for."""
+    """Draw counted events; `every` and `clock` (empty if nobody knows) are what was asked for."""
     import altair as alt
 
     title = f"Events over time by {field_title(shown.by)}"
@@ -76,7 +76,8 @@ def draw_events(shown: Shown, every: str, clock: str) -> alt.Chart:
     width = f"1 bar = {shown.step}"
     if every not in ("auto", str(shown.step)) and shown.rows.num_rows and _longer(shown, every):
         width += f" (every {every} would be more than {MOST_MARKS:,} marks)"
-    said.append(f"{width}, {field_title(clock)}, times in {shown.zone}")
+    named = [field_title(clock)] if clock else []
+    said.append(", ".join([width, *named, f"times in {shown.zone}"]))
     names, rows = _rows(shown)
     heights: dict[str, int] = {}
     for row in rows:

@@ -331,6 +331,8 @@ def test_types_over_time_are_the_events(cases):
     chart = types_over_time(flow, "1 hour", top=20)
     assert [row["f3"] for row in layers(chart)[0][1]] == [row["count"] for row in found]
     assert "1 bar = 1 hour, occurred_on, times in UTC" in subtitle(chart)
+    # A table does not say on which clock it is.
+    assert "1 bar = 1 hour, times in UTC" in subtitle(types_over_time(flow.events(), "1 hour"))
 
 
 @settings(max_examples=40)

@@ -7,7 +7,6 @@ the reading of it, and say what only a runner knows: how far it has looked, and 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
 import time
@@ -23,7 +22,7 @@ from esnb.errors import LogBusyError
 from esnb.log.layout import Layout
 from esnb.log.locks import Lock
 from esnb.write import logging
-from esnb.write.registry import is_held, lag_seconds, put
+from esnb.write.registry import got, is_held, lag_seconds, put
 from esnb.write.sagastate import State
 
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ def saga_health(log: Log) -> list[SagaHealth]:
     found = []
     for path in sorted(_folder(log).glob("*.json")):
         try:
-            note = SagaNote(**json.loads(path.read_text()))
+            note = SagaNote(**got(path))
             due = None if note.due is None else instants.instant(note.due)
         except (OSError, ValueError, TypeError):
             continue  # somebody else's file, or one that is just going

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from esnb import (
 from esnb.cli import main
 from esnb.errors import StorageError
 from esnb.testing import Clock
-from esnb.write.sagahealth import SagaHealth, saga_health
+from esnb.write.registry import got, put
+from esnb.write.sagahealth import SagaHealth, noted, saga_health
 
 
 class Asked(Event):
@@ -214,3 +216,30 @@ def test_status(log: EventLog, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     sagas.run()
     assert only(log).stuck == 1
+
+
+def test_a_note_is_whole_whoever_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "note.json"
+    notes = [noted("talk", "failed", number, [], "é" * (number % 3 * 1000)) for number in range(9)]
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for note in notes:
+                put(path, note)
+
+    put(path, notes[0])
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        known = [asdict(note) for note in notes]
+        assert all(got(path) in known for _ in range(2000))
+    finally:
+        stop.set()
+        thread.join()
+    # A shorter one leaves nothing of a longer one.
+    put(path, notes[0])
+    assert got(path) == asdict(notes[0])
+    path.write_text("{half")
+    with pytest.raises(ValueError, match="property name"):
+        got(path)

@@ -23,8 +23,11 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+import nbformat
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, Request, sync_playwright
+
+from tests import sample
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome") or ""
@@ -59,6 +62,7 @@ class Lab:
     """A JupyterLab on a free port of this machine, with a home and settings of its own."""
 
     def __init__(self, folder: Path, root: Path) -> None:
+        self.root = root
         self.token = secrets.token_hex(16)
         for name, value in SETTINGS.items():
             path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -180,6 +184,36 @@ class NotebookPage:
         self.idle()
         return self
 
+    def of(self, *cells: str, name: str = "made.ipynb") -> NotebookPage:
+        """Open a notebook of these cells, which stands beside the others, and run it."""
+        # Without the name of a kernel the lab asks for one.
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        made = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": kernel},
+        )
+        nbformat.write(made, self._lab.root / "notebooks" / name)
+        return self.open(f"notebooks/{name}").run_all()
+
+    def python(self, code: str) -> str:
+        """Run code in the kernel, beside the cells, and return what it prints."""
+        printed, error = self.page.evaluate(
+            """async code => {
+                 const kernel = window.nb.sessionContext.session.kernel;
+                 const future = kernel.requestExecute({code, store_history: false});
+                 let printed = '';
+                 future.onIOPub = message => {
+                   if (message.header.msg_type === 'stream') printed += message.content.text;
+                 };
+                 const reply = await future.done;
+                 const told = reply.content;
+                 return [printed, told.status === 'ok' ? '' : `${told.ename}: ${told.evalue}`];
+               }""",
+            code,
+        )
+        assert not error, error
+        return str(printed).strip()
+
     def idle(self) -> None:
         """Wait until the kernel has nothing to do."""
         self.page.wait_for_function(
@@ -249,12 +283,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     # A copy: what the notebooks write does not end up in the project.
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "notebooks", project / "notebooks")
-    subprocess.run(
-        [sys.executable, ROOT / "data" / "generate_shop.py", project / "data" / "shop"],
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    sample.shop(project / "data" / "shop")
     server = Lab(tmp_path_factory.mktemp("lab"), project)
     yield server
     server.stop()

@@ -3,23 +3,17 @@
 import doctest
 import inspect
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import esnb.chart
+from tests import sample
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "charts.md").read_text()
 
 
 def test_the_examples_answer_as_printed(tmp_path, monkeypatch):
-    subprocess.run(
-        [sys.executable, ROOT / "data" / "generate_shop.py", tmp_path / "data" / "shop"],
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    sample.shop(tmp_path / "data" / "shop")
     monkeypatch.chdir(tmp_path)
     copy = tmp_path / "charts.md"
     copy.write_text(re.sub(r"^```.*$", "", TEXT, flags=re.MULTILINE))

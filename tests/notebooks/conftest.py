@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,10 +16,5 @@ ROOT = Path(__file__).parents[2]
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "notebooks", copy / "notebooks")
-    subprocess.run(
-        [sys.executable, ROOT / "data" / "generate_shop.py", copy / "data" / "shop"],
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    sample.shop(copy / "data" / "shop")
     return copy

@@ -1,5 +1,5 @@
 // What all pieces share: elements whose text is text, questions to Python, keys, states.
-// No string of an event ever becomes markup: there is no innerHTML in any file of this folder.
+// No string of an event ever becomes markup; a test reads every file of this folder for ways to.
 
 const SVG = "http://www.w3.org/2000/svg";
 

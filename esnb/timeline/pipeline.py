@@ -33,6 +33,7 @@ __all__ = [
     "newest_sql",
     "register",
     "said_sql",
+    "settled",
     "sided",
     "system_rows",
     "valid_rows",
@@ -65,7 +66,7 @@ def system_rows(fold: Fold, where: str = "true", carry: str | None = None) -> st
         its own), ``turn``, and of a carried row ``was_f0``… and ``was_<memory>``.
     """
     if carry is None:
-        return _settled(
+        return settled(
             fold,
             "SELECT e.*, false AS carried, e.recorded_on AS known, e.position AS turn\n"
             f"FROM ({fold.rows}) AS e WHERE {where}",
@@ -73,7 +74,7 @@ def system_rows(fold: Fold, where: str = "true", carry: str | None = None) -> st
     was = [f"f{i}" for i in range(len(fold.fields))] + [name for name, _ in fold.memory]
     kept = "".join(f", c.{name} AS was_{name}" for name in was)
     own = ", ".join(f"c.{name}" for name in (*CARRIED, "ended"))
-    return _settled(
+    return settled(
         fold,
         "SELECT e.*, false AS carried, e.recorded_on AS known, e.position AS turn\n"
         f"FROM ({fold.rows}) AS e WHERE {where}\n"
@@ -103,7 +104,7 @@ def valid_rows(fold: Fold, when: str, known: str, where: str = "true") -> str:
         out: nothing of them is left.
     """
     ended = "max(e.turn) FILTER (e.ended) OVER (PARTITION BY e.stream)" if fold.ends else "NULL"
-    turned = _settled(
+    turned = settled(
         fold,
         f"""SELECT e.*, false AS carried, row_number() OVER o AS turn,
             lead(e.occurred_on) OVER o AS next_on
@@ -123,7 +124,7 @@ SELECT e.* EXCLUDE (last_end) FROM (
 """.strip()  # noqa: S608 (our own text)
 
 
-def _settled(fold: Fold, rows: str) -> str:
+def settled(fold: Fold, rows: str) -> str:
     """Return `rows`, which have ``turn``, with ``ended`` known where it stays as it was."""
     if not fold.pauses:
         return rows

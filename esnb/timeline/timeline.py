@@ -28,6 +28,7 @@ from esnb.timeline.infer import declared_type
 from esnb.timeline.moment import LATEST, Moment, moment, ordered
 from esnb.timeline.payloads import Inferred
 from esnb.timeline.read import Read, Source
+from esnb.timeline.replay import Order, replayed
 from esnb.timeline.states import as_of_sql, history_sql
 from esnb.timeline.table import Table
 from esnb.timeline.text import unknown
@@ -216,6 +217,36 @@ class Timeline:
         if stream is not None:
             read.check_stream(stream)
         return read.ask(history_sql(read.table, stream))
+
+    def replay(self, stream: str, clock: Order = "recorded") -> duckdb.DuckDBPyRelation:
+        """Return the events of `stream` one after the other, each with the state after it.
+
+        Parameters
+        ----------
+        stream
+            One aggregate.
+        clock
+            ``"recorded"``: in the order in which they became known, as in `history`.
+            ``"occurred"``: by ``occurred_on`` and position; the last state is the one that
+            `valid_at` gives for a moment after all of them.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            One row per event: ``stream``, ``revision``, ``position``, ``event_id``,
+            ``event_type``, ``actor``, ``occurred_on``, ``recorded_on``, ``system_from`` and
+            ``system_to`` (or ``valid_from`` and ``valid_to``: the state counts from its event
+            to the next one in this order), ``ended``, ``data`` (the payload; ``data_2`` where
+            a field is called so), and the fields.
+
+        Raises
+        ------
+        TimelineError
+            If there is no such stream, or `clock` is another one.
+        """
+        if clock not in ("recorded", "occurred"):
+            raise TimelineError(f"clock is 'recorded' or 'occurred', not {shown(clock)}")
+        return replayed(self._read(), stream, clock)
 
     def diff(self, a: object, b: object) -> duckdb.DuckDBPyRelation:
         """Return what changed from `a` to `b`, and the event that did it.
@@ -516,6 +547,11 @@ class Timeline:
     def fields(self) -> dict[str, FieldInfo]:
         """Fields by column name, each with its payload key and DuckDB type."""
         return {field.name: FieldInfo(field.key, field.type) for field in self._read().fold.fields}
+
+    @property
+    def source(self) -> Source:
+        """The log whose events are folded."""
+        return self._source
 
     @property
     def sql(self) -> str:

@@ -122,6 +122,37 @@ def test_valid_at_folds_by_the_other_clock(
 
 
 @asked
+@given(logs(), MODES, ENDS, st.sampled_from(["recorded", "occurred"]))
+def test_replay_goes_event_by_event_on_either_clock(
+    log: MemoryLog, mode: Any, ends: tuple[str, ...], clock: Any
+) -> None:
+    line = Timeline(log, "order", fold=mode, ends=ends)
+    names = ("system_from", "system_to") if clock == "recorded" else ("valid_from", "valid_to")
+    for stream, own in table_of(log, mode, ends).items():
+        events = [row.event for row in own]
+        if clock == "occurred":
+            events.sort(key=lambda event: (event.occurred_on, event.position))
+        states = reference.fold(events, mode, ends)
+        since = (
+            [row.system_from for row in own]
+            if clock == "recorded"
+            else [event.occurred_on for event in events]
+        )
+        rows = dicts(line.replay(stream, clock))
+        assert len(rows) == len(events)
+        for row, event, state, start, end in zip(
+            rows, events, states, since, [*since[1:], None], strict=True
+        ):
+            check_event(row, event)
+            assert (row[names[0]], row[names[1]]) == (start, end)
+            assert row["recorded_on"] == event.recorded_on
+            assert row["ended"] == (state is None)
+            payload = "data_2" if "data" in line.fields else "data"
+            assert row[payload] == event.data
+            check_state(line, row, state or {})
+
+
+@asked
 @given(
     logs(),
     MODES,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from duckdb import DuckDBPyRelation
 
 from esnb import duck
-from esnb.chart.drawing import END, MOST_LABELLED, START, Colours, Edge, Node, draw
+from esnb.chart.drawing import END, MOST_LABELLED, START, Colours, Edge, Map, Node, draw
 from esnb.chart.frame import nothing
 from esnb.chart.graph import MOST_EDGES, map_order
 from esnb.chart.layout import available
@@ -23,7 +23,7 @@ from esnb.flow.coverage import covered
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["difference_edges", "difference_map"]
+__all__ = ["Difference", "compared", "difference_edges", "difference_map", "difference_of"]
 
 _TITLE = "Difference"
 _COLUMNS = (
@@ -40,8 +40,28 @@ _TIPS = (
 
 
 @dataclass(frozen=True)
-class _Difference:
-    """Some edges of two graphs, and what is to be said of the others."""
+class Difference:
+    """Some edges of two graphs, and what is to be said of the others.
+
+    Attributes
+    ----------
+    edges
+        Table with the columns of ``flow.between(a, b)``.
+    of_edges
+        How many edges there are.
+    totals
+        Transitions of both sides.
+    count
+        Transitions that the edges stand for.
+    boxes
+        Events of each type on both sides.
+    order
+        The types as `esnb.chart.graph.map_order` gives them.
+    starts
+        Cases of both sides.
+    fewer
+        Whether the coverage asked for would take more edges.
+    """
 
     edges: Any
     of_edges: int
@@ -91,44 +111,23 @@ def difference_map(
     FlowError
         If `coverage` is no number from 0 to 1.
     """
-    found = _asked(differences, coverage, edges)
+    found = compared(differences, coverage, edges)
     if not found.of_edges:
         return nothing(_TITLE, "no events on either side")
-    side_a, side_b = _sides(names)
-    said = [
-        f"{found.edges.num_rows:,} of {found.of_edges:,} edges, "
-        f"{share(found.count, sum(found.totals))} of the transitions of both sides",
-        f"{side_b} ({found.totals[1]:,} transitions) against {side_a} ({found.totals[0]:,}); "
-        "pp: percentage points of all starts, steps or ends of the side",
-    ]
-    if found.fewer:
-        said.append(
-            f"{coverage:.0%} of the transitions would take more than {found.edges.num_rows:,} edges"
-        )
-    rows = found.edges.to_pylist()
-    waits = [
-        [*pair]
-        for pair in zip(
-            *(seconds(found.edges[f"median_wait_{side}"].to_pylist()) for side in "ab"),
-            strict=True,
-        )
-    ]
-    about = [_tips(row, *pair) for row, pair in zip(rows, waits, strict=True)]
     if not available():
-        highest = max((abs(row["points"]) for row in rows), default=1) or 1
-        cells = [
-            {
-                "source": row["source"],
-                "target": row["target"],
-                "strength": (abs(row["points"]) / highest) ** 0.5,
-                "sign": "more" if row["points"] > 0 else "less",
-                "text": _signed(row["points"]),
-                "tips": line,
-            }
-            for row, line in zip(rows, about, strict=True)
-        ]
-        colours = {"more": _MORE[1], "less": _LESS[0]}
-        return draw_matrix(cells, [*found.order], colours, _TITLE, said)
+        return _matrix(found, coverage, names)
+    return draw(difference_of(found, coverage, names, labels))
+
+
+def difference_of(
+    found: Difference,
+    coverage: float,
+    names: tuple[str, str] = ("a", "b"),
+    labels: bool | None = None,
+) -> Map:
+    """Return what `difference_map` draws, before anything has a place."""
+    side_a, side_b = _sides(names)
+    rows, about = found.edges.to_pylist(), _about(found)
     place = {name: number + 2 for number, name in enumerate(found.order)}
     nodes = [
         Node(
@@ -166,16 +165,63 @@ def difference_map(
         )
     shown = len(drawn) <= MOST_LABELLED if labels is None else labels
     starts = "{:,} → {:,}".format(*found.starts)
-    return draw(
+    return Map(
         nodes,
         drawn,
         Colours(f"change from {side_a} to {side_b}", colours_of),
-        title=_TITLE,
-        said=said,
         ends=(f"start {starts}", f"end {starts}"),
         labelled=shown,
+        title=_TITLE,
+        said=_said(found, coverage, names),
         tip_formats=dict.fromkeys(_TIPS, ""),
     )
+
+
+def _matrix(found: Difference, coverage: float, names: tuple[str, str]) -> alt.LayerChart:
+    rows, about = found.edges.to_pylist(), _about(found)
+    said = _said(found, coverage, names)
+    highest = max((abs(row["points"]) for row in rows), default=1) or 1
+    cells = [
+        {
+            "source": row["source"],
+            "target": row["target"],
+            "strength": (abs(row["points"]) / highest) ** 0.5,
+            "sign": "more" if row["points"] > 0 else "less",
+            "text": _signed(row["points"]),
+            "tips": line,
+        }
+        for row, line in zip(rows, about, strict=True)
+    ]
+    colours = {"more": _MORE[1], "less": _LESS[0]}
+    return draw_matrix(cells, [*found.order], colours, _TITLE, said)
+
+
+def _said(found: Difference, coverage: float, names: tuple[str, str]) -> list[str]:
+    side_a, side_b = _sides(names)
+    said = [
+        f"{found.edges.num_rows:,} of {found.of_edges:,} edges, "
+        f"{share(found.count, sum(found.totals))} of the transitions of both sides",
+        f"{side_b} ({found.totals[1]:,} transitions) against {side_a} ({found.totals[0]:,}); "
+        "pp: percentage points of all starts, steps or ends of the side",
+    ]
+    if found.fewer:
+        said.append(
+            f"{coverage:.0%} of the transitions would take more than {found.edges.num_rows:,} edges"
+        )
+    return said
+
+
+def _about(found: Difference) -> list[dict[str, Any]]:
+    """Return the lines of the tooltip of each edge."""
+    rows = found.edges.to_pylist()
+    waits = [
+        [*pair]
+        for pair in zip(
+            *(seconds(found.edges[f"median_wait_{side}"].to_pylist()) for side in "ab"),
+            strict=True,
+        )
+    ]
+    return [_tips(row, *pair) for row, pair in zip(rows, waits, strict=True)]
 
 
 def difference_edges(differences: Any, coverage: float = 0.9, edges: int = 60) -> DuckDBPyRelation:
@@ -196,10 +242,11 @@ def difference_edges(differences: Any, coverage: float = 0.9, edges: int = 60) -
     QueryError, FlowError
         As `difference_map`.
     """
-    return duck.connect().from_arrow(_asked(differences, coverage, edges).edges)
+    return duck.connect().from_arrow(compared(differences, coverage, edges).edges)
 
 
-def _asked(differences: Any, coverage: float, edges: int) -> _Difference:
+def compared(differences: Any, coverage: float, edges: int) -> Difference:
+    """Do the work of `difference_edges`."""
     if edges < 1:
         raise QueryError(f"edges={edges}: a map has one edge at least")
     table = relation(differences)
@@ -223,7 +270,7 @@ def _asked(differences: Any, coverage: float, edges: int) -> _Difference:
                 starts[side] += row[f"count_{side}"]
     order = map_order(kept)
     totals = [sum(both[f"count_{side}"].to_pylist()) for side in "ab"]
-    return _Difference(
+    return Difference(
         edges=kept.select([*_COLUMNS]),
         of_edges=how_much.of_edges,
         totals=(totals[0], totals[1]),

@@ -20,17 +20,32 @@ from esnb.chart.words import tip as tip_text
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["END", "MOST_LABELLED", "START", "Colours", "Edge", "Node", "draw"]
+__all__ = [
+    "END",
+    "LINE",
+    "MARGIN",
+    "MOST_LABELLED",
+    "START",
+    "TERMINAL",
+    "Colours",
+    "Edge",
+    "Line",
+    "Map",
+    "Node",
+    "Placed",
+    "draw",
+    "place",
+]
 
 # More labels than this cover each other's arrows, and `dot` needs seconds to place them.
 MOST_LABELLED = 60
 START, END = 0, 1
 
 _FONT, _LABEL_FONT = 11, 10
-_WIDEST_BOX, _NARROWEST_BOX, _LINE, _PADDING = 170, 84, 14, 12
-_TERMINAL = 20
+_WIDEST_BOX, _NARROWEST_BOX, LINE, _PADDING = 170, 84, 14, 12
+TERMINAL = 20
 _THICKEST = 9
-_MARGIN = 24
+MARGIN = 24
 
 
 @dataclass(frozen=True)
@@ -77,40 +92,97 @@ class Colours:
     hidden: frozenset[str] = frozenset()
 
 
-def draw(
-    nodes: Sequence[Node],
-    edges: Sequence[Edge],
-    colours: Colours,
-    *,
-    title: str,
-    said: Sequence[str],
-    ends: tuple[str, str],
-    labelled: bool,
-    tip_formats: dict[str, str],
-) -> alt.LayerChart:
-    """Draw a map.
+@dataclass(frozen=True)
+class Map:
+    """What a map shows, before anything has a place.
 
-    Parameters
+    Attributes
     ----------
+    nodes, edges
+        Boxes and arrows, these in the order in which `dot` shall see them.
     ends
         What stands beside the start and the end.
+    labelled
+        Whether labels stand beside the arrows.
+    title, said
+        What stands above the map.
     tip_formats
         Names of the tooltip's lines with Vega's number formats, ``""`` for text.
+    """
+
+    nodes: Sequence[Node]
+    edges: Sequence[Edge]
+    colours: Colours
+    ends: tuple[str, str]
+    labelled: bool
+    title: str
+    said: Sequence[str]
+    tip_formats: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """An arrow as it is drawn: outlines in SVG's words, in pixels.
+
+    Attributes
+    ----------
+    number
+        Of the edge.
+    stroke
+        Width of the line.
+    label
+        Where the label begins, at half its height; None for none.
+    """
+
+    number: int
+    stroke: float
+    line: str
+    head: str
+    label: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where everything stands, from the corner of the layout: `MARGIN` lies around it.
+
+    Attributes
+    ----------
+    width, height
+        With the margin.
+    texts
+        The lines of each box, without its count.
+    boxes
+        Sizes and places (middles) of the boxes, those of start and end first.
+    lines
+        The arrows; thin ones last, so that they stay seen.
+    words
+        Middles of the words beside start and end.
+    """
+
+    width: int
+    height: int
+    texts: Sequence[list[str]]
+    boxes: Sequence[tuple[Box, tuple[float, float]]]
+    lines: Sequence[Line]
+    words: tuple[tuple[float, float], tuple[float, float]]
+
+
+def place(made: Map) -> Placed:
+    """Find places for boxes and arrows.
 
     Raises
     ------
     ImportError
         If there is no pygraphviz.
     """
-    import altair as alt
-
+    edges = made.edges
     heaviest = max((edge.weight for edge in edges), default=1) or 1
     strokes = [1 + (_THICKEST - 1) * (max(edge.weight, 0) / heaviest) ** 0.5 for edge in edges]
-    texts = [wrapped(node.name, _FONT, _WIDEST_BOX - 2 * _PADDING) for node in nodes]
+    texts = [wrapped(node.name, _FONT, _WIDEST_BOX - 2 * _PADDING) for node in made.nodes]
     main = _main_path(edges)
-    boxes = [Box(_TERMINAL, _TERMINAL, rank, bool(main)) for rank in ("source", "sink")] + [
+    boxes = [Box(TERMINAL, TERMINAL, rank, bool(main)) for rank in ("source", "sink")] + [
         _box(text, node, number + 2 in main)
-        for number, (text, node) in enumerate(zip(texts, nodes, strict=True))
+        for number, (text, node) in enumerate(zip(texts, made.nodes, strict=True))
     ]
     placed = layout(
         boxes,
@@ -125,19 +197,48 @@ def draw(
                     / heaviest
                 ),
                 stroke,
-                _room(edge.label, stroke) if labelled else None,
+                _room(edge.label, stroke) if made.labelled else None,
             )
             for edge, stroke in zip(edges, strokes, strict=True)
         ],
     )
     # The words above the start and under the end are no part of the layout.
-    words = max(width(text, _FONT) for text in ends) / 2
-    right = max([placed.width, *(placed.boxes[end][0] + words for end in (START, END)), 2 * words])
-    lines, heads, labels = _arrows(edges, strokes, placed.curves, labelled)
-    frame = {"width": round(right + 2 * _MARGIN), "height": round(placed.height + 2 * _MARGIN)}
-    name = pick_name(title, said, len(edges))
+    halves = [width(text, _FONT) / 2 for text in made.ends]
+    middles = [placed.boxes[end] for end in (START, END)]
+    widest = max(halves)
+    right = max([placed.width, *(x + widest for x, _ in middles), 2 * widest])
+    # Arrows leave the start on all sides but above, and come to the end on all but below.
+    (start_x, start_y), (end_x, end_y) = middles
+    return Placed(
+        round(right + 2 * MARGIN),
+        round(placed.height + 2 * MARGIN),
+        texts,
+        [*zip(boxes, placed.boxes, strict=True)],
+        _lines(edges, strokes, placed.curves, made.labelled),
+        (
+            (max(start_x, halves[0]), start_y - TERMINAL),
+            (max(end_x, halves[1]), end_y + TERMINAL),
+        ),
+    )
+
+
+def draw(made: Map) -> alt.LayerChart:
+    """Draw a map.
+
+    Raises
+    ------
+    ImportError
+        If there is no pygraphviz.
+    """
+    import altair as alt
+
+    placed = place(made)
+    edges, colours = made.edges, made.colours
+    lines, heads, labels = _arrows(edges, placed.lines)
+    frame = {"width": placed.width, "height": placed.height}
+    name = pick_name(made.title, made.said, len(edges))
     pick = alt.selection_point(name=name, fields=["e"])
-    tip = tooltips(tip_formats)
+    tip = tooltips(made.tip_formats)
     scale = alt.Scale(domain=[*colours.by_name], range=[*colours.by_name.values()])
     colour = alt.Color(
         "c:N",
@@ -155,7 +256,7 @@ def draw(
     )
     strong = alt.when(pick).then(alt.value(0.9)).otherwise(alt.value(0.12))
     path = alt.Shape("p:N", scale=None)
-    at_zero = {"x": alt.value(_MARGIN), "y": alt.value(_MARGIN)}
+    at_zero = {"x": alt.value(MARGIN), "y": alt.value(MARGIN)}
     described = alt.Description("d:N")
     layers: list[Any] = [
         # Vega reads an outline of a symbol of size 4 as it stands, in pixels.
@@ -180,8 +281,8 @@ def draw(
             tooltip=tip,
             **at_zero,
         ),
-        *_box_layers(nodes, texts, boxes, placed.boxes, frame),
-        *_terminal_layers(ends, placed.boxes, frame),
+        *_box_layers(made.nodes, placed, frame),
+        *_terminal_layers(made.ends, placed, frame),
     ]
     if labels:
         layers.append(
@@ -194,10 +295,10 @@ def draw(
                 **_place(frame),
             )
         )
-    made: alt.LayerChart = layered(
-        layers, title, said, **frame, resolve={"scale": {"shape": "independent"}}
+    chart: alt.LayerChart = layered(
+        layers, made.title, made.said, **frame, resolve={"scale": {"shape": "independent"}}
     )
-    return made
+    return chart
 
 
 def _main_path(edges: Sequence[Edge]) -> dict[int, int]:
@@ -220,7 +321,7 @@ def _box(text: list[str], node: Node, main: bool) -> Box:
     widest = max(width(line, _FONT) for line in [*text, node.count])
     return Box(
         max(_NARROWEST_BOX, round(widest + 2 * _PADDING)),
-        _LINE * (len(text) + 1) + _PADDING,
+        LINE * (len(text) + 1) + _PADDING,
         main=main,
     )
 
@@ -230,23 +331,34 @@ def _room(label: str, stroke: float) -> tuple[float, float]:
     return width(label, _LABEL_FONT) + stroke / 2 + 6, _LABEL_FONT + 5
 
 
-def _arrows(
+def _lines(
     edges: Sequence[Edge], strokes: Sequence[float], curves: Sequence[Curve], labelled: bool
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the rows of lines, heads and labels; thin arrows last, so that they stay seen."""
-    lines, heads, labels = [], [], []
-    order = sorted(range(len(edges)), key=lambda number: -strokes[number])
-    for number in order:
-        edge, stroke, curve = edges[number], strokes[number], curves[number]
-        row = {"e": number, "c": edge.colour, **tips(edge.tips)}
-        words = ", ".join(f"{name} {value}" for name, value in edge.tips.items())
-        lines.append(row | {"p": _line(curve), "w": round(stroke, 2), "d": words})
-        heads.append(row | {"p": _head(curve, stroke)})
+) -> list[Line]:
+    found = []
+    for number in sorted(range(len(edges)), key=lambda number: -strokes[number]):
+        stroke, curve, beside = strokes[number], curves[number], None
         if labelled and curve.label is not None:
-            room, _ = _room(edge.label, stroke)
+            room, _ = _room(edges[number].label, stroke)
             x, y = curve.label
-            left = x - room / 2 + stroke / 2 + 4
-            labels.append(row | {"x": round(left, 1), "y": y, "label": edge.label})
+            beside = round(x - room / 2 + stroke / 2 + 4, 1), y
+        found.append(Line(number, round(stroke, 2), _line(curve), _head(curve, stroke), beside))
+    return found
+
+
+def _arrows(
+    edges: Sequence[Edge], placed: Sequence[Line]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of lines, heads and labels."""
+    lines, heads, labels = [], [], []
+    for one in placed:
+        edge = edges[one.number]
+        row = {"e": one.number, "c": edge.colour, **tips(edge.tips)}
+        words = ", ".join(f"{name} {value}" for name, value in edge.tips.items())
+        lines.append(row | {"p": one.line, "w": one.stroke, "d": words})
+        heads.append(row | {"p": one.head})
+        if one.label is not None:
+            x, y = one.label
+            labels.append(row | {"x": x, "y": y, "label": edge.label})
     return lines, heads, labels
 
 
@@ -268,24 +380,18 @@ def _head(curve: Curve, stroke: float) -> str:
     return "M" + "L".join(f"{a:.2f},{b:.2f}" for a, b in corners) + "Z"
 
 
-def _box_layers(
-    nodes: Sequence[Node],
-    texts: Sequence[list[str]],
-    boxes: Sequence[Box],
-    places: Sequence[tuple[float, float]],
-    frame: dict[str, int],
-) -> list[Any]:
+def _box_layers(nodes: Sequence[Node], placed: Placed, frame: dict[str, int]) -> list[Any]:
     import altair as alt
 
     rows = []
-    for node, text, box, (x, y) in zip(nodes, texts, boxes[2:], places[2:], strict=True):
+    for node, text, (box, (x, y)) in zip(nodes, placed.texts, placed.boxes[2:], strict=True):
         rows.append(
             {
                 "x": x, "y": y,
                 "left": x - box.width / 2, "right": x + box.width / 2,
                 "top": y - box.height / 2, "bottom": y + box.height / 2,
                 "label": "\n".join([*text, node.count]),
-                "first": y - _LINE * len(text) / 2,
+                "first": y - LINE * len(text) / 2,
                 "d": f"{tip_text(node.name)}, {node.count}",
                 **tips(node.tips),
             }
@@ -295,55 +401,50 @@ def _box_layers(
     tip = tooltips(
         {name: "" if isinstance(value, str) else ",d" for name, value in nodes[0].tips.items()}
     )
-    place = _place(frame)
+    at = _place(frame)
     return [
         alt.Chart(data(rows))
         .mark_rect(cornerRadius=7, fill=BLUE, fillOpacity=0.1, stroke=BLUE, strokeWidth=1.4)
         .encode(
-            x=across("left", frame, _MARGIN),
+            x=across("left", frame, MARGIN),
             x2="right:Q",
-            y=down("top", frame, _MARGIN),
+            y=down("top", frame, MARGIN),
             y2="bottom:Q",
             tooltip=tip,
             description=alt.Description("d:N"),
         ),
         alt.Chart(data(rows))
-        .mark_text(fontSize=_FONT, lineBreak="\n", lineHeight=_LINE, baseline="middle")
+        .mark_text(fontSize=_FONT, lineBreak="\n", lineHeight=LINE, baseline="middle")
         .encode(
-            x=place["x"], y=down("first", frame, _MARGIN), text="label:N", tooltip=tip
+            x=at["x"], y=down("first", frame, MARGIN), text="label:N", tooltip=tip
         ),
     ]  # fmt: skip
 
 
-def _terminal_layers(
-    ends: tuple[str, str], places: Sequence[tuple[float, float]], frame: dict[str, int]
-) -> list[Any]:
+def _terminal_layers(ends: tuple[str, str], placed: Placed, frame: dict[str, int]) -> list[Any]:
     import altair as alt
 
     rows = [
-        # Arrows leave the start on all sides but above, and come to the end on all but below.
         {
             "x": x,
             "y": y,
-            "word_x": max(x, width(ends[end], _FONT) / 2),
-            "word_y": y + (_TERMINAL if end == END else -_TERMINAL),
+            "word_x": placed.words[end][0],
+            "word_y": placed.words[end][1],
             "label": ends[end],
             "shape": ("circle", "square")[end],
         }
-        for end, (x, y) in enumerate(places[:2])
+        for end, (_, (x, y)) in enumerate(placed.boxes[:2])
     ]
-    place = _place(frame)
+    at = _place(frame)
     return [
         alt.Chart(data(rows))
-        .mark_point(filled=True, size=_TERMINAL**2 * 0.8, opacity=1, color=BLUE)
-        .encode(shape=alt.Shape("shape:N", scale=None), description="label:N", **place),
+        .mark_point(filled=True, size=TERMINAL**2 * 0.8, opacity=1, color=BLUE)
+        .encode(shape=alt.Shape("shape:N", scale=None), description="label:N", **at),
         alt.Chart(data(rows))
         .mark_text(fontSize=_FONT, baseline="middle")
-        .encode(
-            x=across("word_x", frame, _MARGIN), y=down("word_y", frame, _MARGIN), text="label:N"
-        ),
+        .encode(x=across("word_x", frame, MARGIN), y=down("word_y", frame, MARGIN), text="label:N"),
     ]
 
 
 def _place(frame: dict[str, int]) -> dict[str, Any]:
-    return {"x": across("x", frame, _MARGIN), "y": down("y", frame, _MARGIN)}
+    return {"x": across("x", frame, MARGIN), "y": down("y", frame, MARGIN)}

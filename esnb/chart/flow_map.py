@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from esnb.chart.drawing import END, MOST_LABELLED, START, Colours, Edge, Node, draw
+from esnb.chart.drawing import END, MOST_LABELLED, START, Colours, Edge, Map, Node, draw
 from esnb.chart.frame import nothing
 from esnb.chart.graph import Graph, graph_of, map_order
 from esnb.chart.layout import available
@@ -15,13 +15,15 @@ from esnb.errors import QueryError, shown
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["flow_map"]
+__all__ = ["COLOURS", "TITLE", "flow_map", "map_of"]
 
 # From calm to alarming for waits, from pale to strong for numbers.
 _WAITS = ("#8ea6bb", "#d9a514", "#e2722e", "#d0314a")
 _NUMBERS = ("#9aa9b5", "#6d9fd3", "#3b7fd0", "#7a52d6")
 _PLAIN = "#a7a7a7"
-_TITLE = "Flow map"
+TITLE = "Flow map"
+# What the colour of an arrow may say.
+COLOURS = ("wait", "count", "cases")
 _TIPS = {
     "from": "", "to": "", "count": ",d", "cases": ",d", "median wait": "", "mean wait": "",
     "95 % wait at most": "", "of all transitions": "",
@@ -65,15 +67,20 @@ def flow_map(
     QueryError, FlowError
         As `flow_edges`; or if there is no such colour.
     """
-    if colour not in ("wait", "count", "cases"):
+    if colour not in COLOURS:
         raise QueryError(f"colour={shown(colour)}: say 'wait', 'count' or 'cases'")
     graph = graph_of(flow, coverage, edges)
     if not graph.all_edges:
-        return nothing(_TITLE, "no events in this selection")
+        return nothing(TITLE, "no events in this selection")
     if not available():
         from esnb.chart.matrix import matrix_of
 
         return matrix_of(graph)
+    return draw(map_of(graph, colour, labels))
+
+
+def map_of(graph: Graph, colour: str = "wait", labels: bool | None = None) -> Map:
+    """Return what `flow_map` draws of a graph that has edges, before anything has a place."""
     names = map_order(graph.edges)
     place = {name: number + 2 for number, name in enumerate(names)}
     nodes = [
@@ -82,14 +89,14 @@ def flow_map(
     ]
     drawn, colours = _edges(graph, place, colour)
     labelled = len(drawn) <= MOST_LABELLED if labels is None else labels
-    return draw(
+    return Map(
         nodes,
         drawn,
         colours,
-        title=_TITLE,
-        said=_said(graph, labelled),
         ends=(f"start {graph.starts:,}", f"end {graph.starts:,}"),
         labelled=labelled,
+        title=TITLE,
+        said=_said(graph, labelled),
         tip_formats=_TIPS,
     )
 

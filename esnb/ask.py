@@ -7,6 +7,7 @@ known, or true, at that moment, and for each category a table ``order_states`` h
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -98,6 +99,7 @@ def frame(
     }
     if more:
         result.attrs["row_limit"] = f"the first {limit:,} rows; there are more"
+    _without_mathjax(result)
     return result
 
 
@@ -310,3 +312,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value)
+
+
+def _without_mathjax(result: pd.DataFrame) -> None:
+    """Show this answer with ``$…$`` as it stands, and leave the user's options alone."""
+    import pandas as pd
+
+    own: Any = type(result)
+    # Not the answer itself, which would then be kept alive by how it is shown.
+    shown_one = weakref.ref(result)
+
+    def html() -> Any:
+        with pd.option_context("display.html.use_mathjax", False):
+            return own._repr_html_(shown_one())
+
+    object.__setattr__(result, "_repr_html_", html)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import keyword
 import re
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def _answer(asked: _Asked, names: Mapping[str, Any]) -> pd.DataFrame:
         other = spelled.setdefault(name.casefold(), name)
         if other != name:
             raise QueryError(f"${other} and ${name} are one name in SQL; call one otherwise")
-    result = ask.frame(
+    return ask.frame(
         asked.log,
         asked.sql,
         {name: _bound(name, _variable(name, names)) for name in wanted},
@@ -108,8 +107,6 @@ def _answer(asked: _Asked, names: Mapping[str, Any]) -> pd.DataFrame:
         limit=asked.limit,
         timeout=asked.timeout,
     )
-    _without_mathjax(result)
-    return result
 
 
 # --- the line --------------------------------------------------------------------------------
@@ -286,18 +283,3 @@ def _of_library(name: str, value: Any) -> Any:
 
 def _nanoseconds(value: Any) -> int:
     return int(value.nanosecond if hasattr(value, "nanosecond") else value.nanoseconds)
-
-
-def _without_mathjax(result: pd.DataFrame) -> None:
-    """Show this answer with ``$…$`` as it stands, and leave the user's options alone."""
-    import pandas as pd
-
-    own: Any = type(result)
-    # Not the answer itself, which would then be kept alive by how it is shown.
-    shown_one = weakref.ref(result)
-
-    def html() -> Any:
-        with pd.option_context("display.html.use_mathjax", False):
-            return own._repr_html_(shown_one())
-
-    object.__setattr__(result, "_repr_html_", html)

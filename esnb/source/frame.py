@@ -13,7 +13,7 @@ from esnb.source.batch import JSON_TEXT, Batch, unique
 from esnb.source.ledger import Ledger
 from esnb.source.roles import Wants
 
-__all__ = ["Frame", "batch_of"]
+__all__ = ["Frame", "batch_of", "reader_of"]
 
 _ROWS = 65_536
 
@@ -26,7 +26,7 @@ class Frame:
     def __init__(self, given: Any) -> None:
         self.name = type(given).__name__
         self.size: int | None = None
-        reader = _reader(given)
+        reader = reader_of(given)
         self.columns = unique([str(name) for name in reader.schema.names])
         self.schema = pa.schema(
             [field.with_name(name) for name, field in zip(self.columns, reader.schema, strict=True)]
@@ -73,7 +73,8 @@ def _mappings(table: Any) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _reader(given: Any) -> Any:
+def reader_of(given: Any) -> Any:
+    """Return a frame as an Arrow table, or as a reader of record batches."""
     if isinstance(given, pa.RecordBatch):
         return pa.Table.from_batches([given])
     if isinstance(given, pa.Table | pa.RecordBatchReader):

@@ -103,6 +103,7 @@ class Conditions(TypedDict, total=False):
     """What cases are chosen by; see `esnb.flow.flow.Flow.streams`."""
 
     edge: tuple[str | None, str | None] | None
+    without_edge: tuple[str | None, str | None] | None
     variant: str | Iterable[str] | None
     with_: Types | None
     without: Types | None
@@ -129,8 +130,11 @@ def chosen(
     found = np.ones(steps.cases, np.bool_)
     edge, variant = conditions.get("edge"), conditions.get("variant")
     with_, without = conditions.get("with_"), conditions.get("without")
+    without_edge = conditions.get("without_edge")
     if edge is not None:
         found &= _along(steps, edge)
+    if without_edge is not None:
+        found &= ~_along(steps, without_edge)
     if variant is not None:
         found &= _of_variant(steps, variants, variant)
     for name, types, ids in (

@@ -20,7 +20,7 @@ from esnb.flow.selection import Selection
 from esnb.flow.steps import Bools, Steps, interval_sql, ordered
 from esnb.flow.variants import Variants
 from esnb.flow.ways import Ways
-from esnb.show import html_table
+from esnb.show import UNTYPESET, html_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -303,6 +303,8 @@ class Flow(Ways):
         edge
             ``("OrderPlaced", "OrderShipped")``: the second comes directly after the first, once
             at least.  ``(None, type)``: begins with it; ``(type, None)``: ends with it.
+        without_edge
+            Such a pair: they do not go there.
         variant
             Went exactly this way: the types in order, or a ``variant_id``.
         with_, without
@@ -361,7 +363,8 @@ class Flow(Ways):
         rows = found.slice(0, _SHOWN).to_pylist()
         left_out = f" ({_SHOWN} of {found.num_rows:,} types)" if found.num_rows > _SHOWN else ""
         return (
-            f"<p><b>Flow</b> {escape(self._described)}<br>{_counted(steps)}{left_out}</p>"
+            f"<p {UNTYPESET}><b>Flow</b> {escape(self._described)}<br>"
+            f"{_counted(steps)}{left_out}</p>"
             + html_table(
                 ["event type", "events", "cases", "starts", "ends"],
                 [list(row.values()) for row in rows],

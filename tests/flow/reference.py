@@ -179,6 +179,7 @@ def chosen(
     cases: Cases,
     *,
     edge: tuple[str | None, str | None] | None = None,
+    without_edge: tuple[str | None, str | None] | None = None,
     variant: Sequence[str] | None = None,
     with_: Sequence[str] = (),
     without: Sequence[str] = (),
@@ -192,6 +193,7 @@ def chosen(
         edges = {(None, types[0]), (types[-1], None), *pairwise(types)}
         if (
             (edge is None or edge in edges)
+            and (without_edge is None or without_edge not in edges)
             and (variant is None or types == tuple(variant))
             and set(with_) <= set(types)
             and not set(without) & set(types)

@@ -43,7 +43,8 @@ def conditions() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {},
         optional={
-            "edge": edge, "with_": some, "without": some, "starting": some, "ending": some,
+            "edge": edge, "without_edge": edge, "with_": some, "without": some,
+            "starting": some, "ending": some,
             "variant": st.lists(kind, max_size=3),
         },
     )  # fmt: skip
@@ -90,7 +91,7 @@ def test_numbers_are_those_of_the_cases_behind_them(found: reference.Cases) -> N
         ({"with_": []}, r"with_=\[\]: say a type, or several"),
         ({"without": "Nothing"}, "no event type 'Nothing'"),
         ({"starting": ["Placed", 7]}, "no event type 7"),
-        ({"endign": "Placed"}, "there is no condition 'endign'; there are edge, variant"),
+        ({"endign": "Placed"}, "there is no condition 'endign'; there are edge, without_edge"),
     ],
 )
 def test_what_cannot_be_said(said: dict[str, Any], message: str) -> None:

@@ -22,6 +22,7 @@ from esnb.timeline.breaches import breaches_sql
 from esnb.timeline.build import interval_sql, one_row
 from esnb.timeline.checking import Compared, compare
 from esnb.timeline.classes import ClassDefinition, Unknown
+from esnb.timeline.comparison import Comparison, side
 from esnb.timeline.definition import Definition
 from esnb.timeline.forms import Form, Mode, form
 from esnb.timeline.infer import declared_type
@@ -299,6 +300,29 @@ class Timeline:
         ordered(first, second)
         read = self._read()
         return read.ask(diff.counts_sql(read.table, first, second))
+
+    def compare(self, a: object, b: object) -> Comparison:
+        """Return what differs between two states, on either clock: counts, lists, one aggregate.
+
+        Parameters
+        ----------
+        a, b
+            Moments as in `diff`, in order; or pairs ``(as_of, valid_at)``: what was true at
+            ``valid_at`` as far as it was known at ``as_of`` (None for now), in any order.
+
+        Returns
+        -------
+        Comparison
+            ``counts()``, ``streams()``, ``values()`` and ``rows()`` of all aggregates, ``of()``
+            and ``states()`` of one.
+
+        Raises
+        ------
+        TimelineError
+            If `a` lies after `b`, one is an instant and the other a position, or a pair is none.
+        """
+        read, zone = self._read(), self._source.zone
+        return Comparison(read, side(read, a, zone), side(read, b, zone))
 
     def blame(self, stream: str, at: object = None) -> duckdb.DuckDBPyRelation:
         """Return for each field of `stream` the event that gave it its value.

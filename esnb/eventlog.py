@@ -16,7 +16,7 @@ from esnb.flow.concerned import ObjectSelection
 from esnb.flow.selection import Clock, LogSelection
 from esnb.log import Append, Log
 from esnb.query.session import Session
-from esnb.show import html_table
+from esnb.show import UNTYPESET, html_table
 from esnb.source import ImportResult
 from esnb.timeline import Timeline, macros
 from esnb.write import Commands
@@ -520,4 +520,7 @@ class EventLog(Log):
         )
         names = ["category", "streams", "events", "event types", "first recorded", "last recorded"]
         table = html_table(names, counts[:_MANY], caption=title)
-        return f"<div><b>esnb event log</b> <code>{html.escape(str(self.path))}</code>{table}</div>"
+        return (
+            f"<div {UNTYPESET}><b>esnb event log</b> "
+            f"<code>{html.escape(str(self.path))}</code>{table}</div>"
+        )

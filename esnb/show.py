@@ -13,7 +13,11 @@ from datetime import datetime
 
 from esnb.instants import iso
 
-__all__ = ["html_table", "text_table", "visible"]
+__all__ = ["UNTYPESET", "html_table", "text_table", "visible"]
+
+# MathJax leaves elements of these classes alone, so that $…$ stays what it is: the second is the
+# name of the lab's, the first that of older ones.
+UNTYPESET = 'class="tex2jax_ignore mathjax_ignore"'
 
 _HIDDEN = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 
@@ -66,10 +70,9 @@ def html_table(
     """Return rows as an HTML table in which every value is text."""
 
     def cell(tag: str, value: object) -> str:
-        # MathJax leaves elements of this class alone, so that $…$ stays what it is.
-        return f'<{tag} class="tex2jax_ignore">{html.escape(visible(value, limit))}</{tag}>'
+        return f"<{tag}>{html.escape(visible(value, limit))}</{tag}>"
 
     head = "".join(cell("th", name) for name in names)
     body = "".join("<tr>" + "".join(cell("td", v) for v in row) + "</tr>" for row in rows)
     title = f"<caption>{html.escape(visible(caption))}</caption>" if caption else ""
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table {UNTYPESET}>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

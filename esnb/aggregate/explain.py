@@ -9,6 +9,7 @@ from html import escape
 from esnb.aggregate.compile import said_of
 from esnb.aggregate.layout import Layout
 from esnb.aggregate.plan import FieldPlan, Plan
+from esnb.show import UNTYPESET
 
 __all__ = ["Explained", "Explanation", "explained"]
 
@@ -88,8 +89,8 @@ def _sql(field: FieldPlan, layout: Layout) -> str:
 
 
 def _table(rows: Iterable[Explained], caption: str = "") -> str:
-    # MathJax leaves elements of this class alone; left is not where a notebook puts text.
-    left = "<td class='tex2jax_ignore' style='text-align:left;vertical-align:top'>"
+    # Left is not where a notebook puts text.
+    left = "<td style='text-align:left;vertical-align:top'>"
     sql = "<pre style='margin:0;background:transparent;white-space:pre-wrap'>"
     body = "".join(
         f"<tr>{left}<b>{escape(row.field)}</b></td>{left}{row.tier}</td>{left}{escape(row.fold)}"
@@ -102,4 +103,4 @@ def _table(rows: Iterable[Explained], caption: str = "") -> str:
         f"<th style='text-align:left'>{head}</th>"
         for head in ("field", "tier", "fold", "what an event says of it")
     )
-    return f"<table>{title}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table {UNTYPESET}>{title}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"

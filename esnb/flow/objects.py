@@ -31,7 +31,7 @@ from esnb.flow.concerned import NUL, ObjectSelection
 from esnb.flow.flow import Flow
 from esnb.flow.names import unknown
 from esnb.flow.steps import Ints, Steps, instants_of, interval_sql, ordered
-from esnb.show import html_table
+from esnb.show import UNTYPESET, html_table
 
 __all__ = ["ObjectFlow"]
 
@@ -298,7 +298,7 @@ class ObjectFlow:
         rows = self.objects().project(", ".join(names)).limit(_SHOWN).fetchall()
         left_out = f" ({_SHOWN} of {len(self.types):,} types)" if len(self.types) > _SHOWN else ""
         return (
-            f"<p><b>Flow of objects</b> {escape(self.selection.described)}<br>"
+            f"<p {UNTYPESET}><b>Flow of objects</b> {escape(self.selection.described)}<br>"
             f"{self._counted()}{left_out}</p>"
             + html_table(
                 [

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from esnb.errors import SourceError
-from esnb.show import html_table, text_table, visible
+from esnb.show import UNTYPESET, html_table, text_table, visible
 
 __all__ = ["LEDGER_SCHEMA", "ImportResult", "Ledger", "Refusal", "refusal"]
 
@@ -160,7 +160,7 @@ class ImportResult:
     def _repr_html_(self) -> str:
         table = html_table(LEDGER_SCHEMA.names, self._first()) if self.rejected else ""
         more = self._more("<code>.ledger</code>")
-        return f'<div class="esnb-import"><p>{escape(self._summary())}</p>{table}{more}</div>'
+        return f'<div {UNTYPESET}><p>{escape(self._summary())}</p>{table}{more}</div>'
 
     def _summary(self) -> str:
         return (

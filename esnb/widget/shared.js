@@ -173,7 +173,7 @@ export function frame({ model, el, signal }, { title, label, help = [] }) {
   const ask = asker(model, signal, busy);
   const root = h("section", {
     // Without this the lab takes the keys: b inserts a cell, x cuts one.
-    class: "esnb-piece tex2jax_ignore", "data-lm-suppress-shortcuts": "true", tabindex: "0",
+    class: "esnb-piece tex2jax_ignore mathjax_ignore", "data-lm-suppress-shortcuts": "true", tabindex: "0",
     role: "group", "aria-label": label ?? title,
   },
   h("header", { class: "esnb-head" },

@@ -7,7 +7,8 @@ them.
 """
 
 from esnb.widget.chips import Chips
+from esnb.widget.flow_map import FlowMap
 from esnb.widget.piece import Answer, Piece, intent
 from esnb.widget.session import Session, Streams
 
-__all__ = ["Answer", "Chips", "Piece", "Session", "Streams", "intent"]
+__all__ = ["Answer", "Chips", "FlowMap", "Piece", "Session", "Streams", "intent"]

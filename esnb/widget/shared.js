@@ -234,7 +234,8 @@ export function frame({ model, el, signal }, { title, label, help = [] }) {
   };
 }
 
-async function clip(text) {
+/** Put a text into the clipboard; false where the browser does not allow it. */
+export async function clip(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
@@ -383,7 +384,13 @@ export function grid({ columns, count, fetch, picked, head, height = 280, label 
     fill(top, shown.map((column) => h("div", {
       class: `esnb-cell${column.right ? " esnb-right" : ""}`, role: "columnheader",
       style: { flex: `0 0 ${column.width ?? 140}px` }, "aria-sort": column.sorted ?? null,
-      tabindex: head ? "-1" : null, onclick: head ? () => head(column) : null,
+      tabindex: head ? "0" : null, onclick: head ? () => head(column) : null,
+      onkeydown: head ? (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        event.stopPropagation();
+        head(column);
+      } : null,
       "data-clickable": head ? "" : null,
     }, column.words ?? visible(column.name, 60),
     column.sorted === "ascending" ? " ↑" : column.sorted === "descending" ? " ↓" : "")));
@@ -436,6 +443,7 @@ export function grid({ columns, count, fetch, picked, head, height = 280, label 
 
   async function select(place, tell = true) {
     if (!total) return;
+    if (place < 0 && !tell) { chosen = -1; draw(); return; }
     chosen = Math.max(0, Math.min(place, total - 1));
     const first = firstShown();
     if (chosen < first || chosen >= first + inSight() - 2) {

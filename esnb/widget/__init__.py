@@ -10,5 +10,6 @@ from esnb.widget.chips import Chips
 from esnb.widget.flow_map import FlowMap
 from esnb.widget.piece import Answer, Piece, intent
 from esnb.widget.session import Session, Streams
+from esnb.widget.table import EventTable
 
-__all__ = ["Answer", "Chips", "FlowMap", "Piece", "Session", "Streams", "intent"]
+__all__ = ["Answer", "Chips", "EventTable", "FlowMap", "Piece", "Session", "Streams", "intent"]

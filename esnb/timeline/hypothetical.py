@@ -7,7 +7,7 @@ from html import escape
 import duckdb
 
 from esnb.errors import TimelineError
-from esnb.show import html_table
+from esnb.show import UNTYPESET, html_table
 from esnb.timeline.altered import Altered
 from esnb.timeline.definition import Definition
 from esnb.timeline.moment import LATEST, Moment
@@ -165,8 +165,8 @@ class WhatIf(Timeline):
             else "The states are the same now.</p>"
         )
         return (
-            f"<p><b>What if</b>, beside {escape(repr(self.actual))}: {gone:,} events taken out, "
-            f"{new:,} put in; {escape(said)}.<br>{told}"
+            f"<p {UNTYPESET}><b>What if</b>, beside {escape(repr(self.actual))}: "
+            f"{gone:,} events taken out, {new:,} put in; {escape(said)}.<br>{told}"
         )
 
 

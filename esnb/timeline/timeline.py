@@ -16,7 +16,7 @@ from esnb.aggregate.condition import condition_sql
 from esnb.aggregate.explain import Explanation, explained
 from esnb.errors import TimelineError, shown
 from esnb.query.names import quote
-from esnb.show import html_table
+from esnb.show import UNTYPESET, html_table
 from esnb.timeline import blame, counts, cube, diff, pipeline
 from esnb.timeline.breaches import breaches_sql
 from esnb.timeline.build import interval_sql, one_row
@@ -610,7 +610,7 @@ class Timeline:
             names = ("field", "payload key", "type")
             rows = [(field.name, field.key, field.type) for field in read.fold.fields]
         return (
-            f"<p><b>{escape(repr(self))}</b><br>{table.state.events:,} events, "
+            f"<p {UNTYPESET}><b>{escape(repr(self))}</b><br>{table.state.events:,} events, "
             f"{table.state.streams:,} streams, {alive:,} there now{span}</p>"
             f"{html_table(names, rows)}"
         )

@@ -41,7 +41,7 @@ CHARTS = (
     "chart.dotted_chart(flow)",
     "chart.types_over_time(flow)",
     "chart.events_over_time(log.events())",
-    "chart.states_over_time(line.counts('status', 'hour'))",
+    "chart.states_over_time(line.counts('status', '1 hour'))",
     "chart.difference_map(flow.between(flow, flow))",
     "chart.funnel_chart(flow, ['Step0', 'Step2'])",
     "chart.spectrum_chart(flow, 'Step0', 'Step2')",

@@ -11,5 +11,16 @@ from esnb.widget.flow_map import FlowMap
 from esnb.widget.piece import Answer, Piece, intent
 from esnb.widget.session import Session, Streams
 from esnb.widget.table import EventTable
+from esnb.widget.variants import Variants
 
-__all__ = ["Answer", "Chips", "EventTable", "FlowMap", "Piece", "Session", "Streams", "intent"]
+__all__ = [
+    "Answer",
+    "Chips",
+    "EventTable",
+    "FlowMap",
+    "Piece",
+    "Session",
+    "Streams",
+    "Variants",
+    "intent",
+]

@@ -99,7 +99,7 @@ export function render(ui, context) {
     if (wanted.view === "table") drawTable();
     else if (answer.placed) drawMap();
     else drawMatrix();
-    piece.status([answer.comparing, ...answer.said, answer.comparing && `times in ${answer.zone}`]
+    piece.status([...answer.said, wanted.compare && `times in ${answer.zone}`]
       .filter(Boolean).join(" · "));
     if (had) item(focused)?.focus({ preventScroll: true });
   }

@@ -222,7 +222,6 @@ class FlowMap(FlowPiece):
         about = {
             "chips": self.chips(),
             "zone": self.zone,
-            "comparing": windows and "{1} against {0}".format(*self._names(windows)),
             "before": window is not None and None not in window,
         }
         if windows is None:

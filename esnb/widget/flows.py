@@ -253,11 +253,14 @@ class FlowPiece(Piece):
 
     # --- in code -----------------------------------------------------------------------------
 
+    def _session_code(self, session: Session) -> str:
+        return session.code
+
     def _called(self, **given: Any) -> str:
         """Return the call that makes this piece anew, with these arguments."""
         if self._flow is None:
             session = cast(Session, self.session)
-            source = session.code
+            source = self._session_code(session)
             if self._category is not None and self._category != session.category:
                 source = f"log, category={self._category!r}, session={source}"
         else:

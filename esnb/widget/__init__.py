@@ -11,6 +11,7 @@ from esnb.widget.flow_map import FlowMap
 from esnb.widget.piece import Answer, Piece, intent
 from esnb.widget.session import Session, Streams
 from esnb.widget.table import EventTable
+from esnb.widget.timeline import Timeline
 from esnb.widget.variants import Variants
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Piece",
     "Session",
     "Streams",
+    "Timeline",
     "Variants",
     "intent",
 ]

@@ -93,6 +93,8 @@ class Piece(anywidget.AnyWidget):
     defaults: ClassVar[Mapping[str, Any]] = {}
     # Which traits of the session change what it shows.
     follows: ClassVar[tuple[str, ...]] = ()
+    # A piece whose constructor refused is closed too, when it goes.
+    session: Session | None = None
 
     _esm = (_FOLDER / "loader.js").read_text()
     piece = traitlets.Unicode().tag(sync=True)

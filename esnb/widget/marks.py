@@ -1,0 +1,209 @@
+"""What stands in the lanes of a timeline: single events, or how many there are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from esnb import instants
+from esnb.chart.over_time import MOST_MARKS
+from esnb.widget.bins import Ints, Question, whole
+from esnb.widget.session import Session
+
+__all__ = ["FEW_STREAMS", "MOST_LANES", "Lane", "Lanes", "laid"]
+
+# More lanes than this are no picture.
+MOST_LANES = 24
+# Streams that were chosen have lanes of their own up to here.
+FEW_STREAMS = 12
+
+
+_NONE: Ints = np.zeros((0, 0), np.int64)
+
+
+class Lane(NamedTuple):
+    """One lane.
+
+    Attributes
+    ----------
+    name
+        Event type or stream; None for the types that share the last lane.
+    events
+        How many are in it.
+    """
+
+    name: str | None
+    events: int
+
+
+class Lanes(NamedTuple):
+    """The lanes over a window, with marks or with density.
+
+    Attributes
+    ----------
+    by
+        ``"event_type"`` or ``"stream"``.
+    lanes
+        The lanes, the fullest first.
+    names
+        How many types or streams there are in the window.
+    left_out
+        How many events of the window are in no lane.
+    first, last
+        The ends of the axis, microseconds since 1970.
+    events
+        Columns ``position``, ``revision``, ``time`` (of the session's clock), ``other`` (of the
+        other), ``lane``, ``event_type``, ``stream``; by time and position.  None for density.
+    begin, width, density
+        Start and length of the cells in microseconds, and events by lane and cell.
+    """
+
+    by: str
+    lanes: tuple[Lane, ...]
+    names: int
+    left_out: int
+    first: int
+    last: int
+    events: pa.Table | None
+    begin: int = 0
+    width: int = 1
+    density: Ints = _NONE
+
+
+def laid(session: Session, by: str | None, cells: int, most: int = MOST_MARKS) -> Lanes | None:
+    """Return what stands in the lanes; None without events.
+
+    Parameters
+    ----------
+    session
+        What is looked at.
+    by
+        ``"event_type"``, ``"stream"``, or None: streams if few were chosen.
+    cells
+        How many cells a lane has, about, if there are too many events for marks.
+    most
+        Above so many events a lane has cells.
+    """
+    if by is None:
+        few = session.streams is not None and len(session.streams) <= FEW_STREAMS
+        by = "stream" if few else "event_type"
+    if by == "event_type" and session.window is None and session.streams is None:
+        return _of_whole(session, cells, most)
+    question = Question(session)
+    found = question.ask(
+        f"e.{by} AS name, count(*) AS count, min({question.time}) AS a, max({question.time}) AS b",
+        "GROUP BY ALL",
+    )
+    if not found.num_rows:
+        return None
+    lanes = _ranked(found, by)
+    total = int(found["count"].to_numpy().sum())
+    left_out = total - sum(lane.events for lane in lanes)
+    ends = (int(found["a"].to_numpy().min()), int(found["b"].to_numpy().max()))
+    return _filled(question, session, by, lanes, found.num_rows, left_out, ends, cells, most)
+
+
+def _of_whole(session: Session, cells: int, most: int) -> Lanes | None:
+    """Lay out all time from the counts that are kept."""
+    counts = whole(session)
+    if session.event_types:
+        counts = counts.only(session.event_types)
+    if counts.first is None or counts.last is None or not counts.total:
+        return None
+    names = [
+        (name, int(size)) for name, size in zip(counts.types, counts.sizes, strict=True) if size
+    ]
+    ends = (counts.first, counts.last)
+    lanes = _cut(names, "event_type")
+    if counts.total <= most:
+        return _filled(
+            Question(session), session, "event_type", lanes, len(names), 0, ends, cells, most
+        )
+    # Whole bins to a cell, or some cells would look fuller than others for no reason.
+    bins = counts.last // counts.width - counts.first // counts.width + 1
+    many = max(1, -(-bins // cells))
+    begin = counts.first // counts.width
+    columns = -(-bins // many)
+    density = np.zeros((len(lanes), columns), np.int64)
+    lane = np.minimum(np.arange(len(counts.types)), len(lanes) - 1)
+    np.add.at(density, (lane[counts.kind], (counts.bin - begin) // many), counts.count)
+    width = many * counts.width
+    return Lanes(
+        "event_type", lanes, len(names), 0, *ends, None, begin * counts.width, width, density
+    )
+
+
+def _filled(
+    question: Question,
+    session: Session,
+    by: str,
+    lanes: tuple[Lane, ...],
+    names: int,
+    left_out: int,
+    ends: tuple[int, int],
+    cells: int,
+    most: int,
+) -> Lanes:
+    first, last = _axis(session, ends)
+    kept = {lane.name: place for place, lane in enumerate(lanes)}
+    rest = kept.pop(None, None)
+    some = ""
+    if rest is None and len(kept) < names:
+        question.cursor.register("_esnb_lanes", pa.table({"name": pa.array(kept, pa.string())}))
+        some = f"AND e.{by} IN (SELECT l.name FROM _esnb_lanes AS l)"  # noqa: S608 (two names)
+    if sum(lane.events for lane in lanes) <= most:
+        other = "recorded" if session.clock == "occurred" else "occurred"
+        events = question.ask(
+            f"e.position, e.revision, {question.time} AS time, epoch_us(e.{other}_on) AS other,"
+            " e.event_type, e.stream",
+            f"{some} ORDER BY time, e.position",
+        )
+        lane = pa.array(_lane(events[by], kept, rest))
+        events = events.append_column("lane", lane)
+        return Lanes(by, lanes, names, left_out, first, last, events)
+    width = max(1, -(-(last - first + 1) // cells))
+    found = question.ask(
+        f"e.{by} AS name, ({question.time} - ({first})) // {width} AS cell, count(*) AS count",
+        f"{some} GROUP BY ALL",
+    )
+    density = np.zeros((len(lanes), -(-(last - first + 1) // width)), np.int64)
+    where = (_lane(found["name"], kept, rest), found["cell"].to_numpy())
+    np.add.at(density, where, found["count"].to_numpy())
+    return Lanes(by, lanes, names, left_out, first, last, None, first, width, density)
+
+
+def _lane(names: pa.ChunkedArray, kept: dict[str | None, int], rest: int | None) -> Ints:
+    """Return the lane of each name."""
+    texts = names.combine_chunks().dictionary_encode()
+    last = -1 if rest is None else rest
+    lane = np.array([kept.get(text, last) for text in texts.dictionary.to_pylist()], np.int64)
+    found: Ints = lane[texts.indices.to_numpy(zero_copy_only=False)]
+    return found
+
+
+def _axis(session: Session, ends: tuple[int, int]) -> tuple[int, int]:
+    """Return the ends of the axis: those of the window, or of the events where it has none."""
+    first, last = ends
+    if session.window is not None:
+        low, high = session.window
+        first = first if low is None else instants.micros(low)
+        last = last if high is None else max(first, instants.micros(high) - 1)
+    return first, last
+
+
+def _ranked(found: pa.Table, by: str) -> tuple[Lane, ...]:
+    top = found.sort_by([("count", "descending"), ("name", "ascending")])
+    if by == "stream":
+        top = top.slice(0, MOST_LANES)
+    names = zip(top["name"].to_pylist(), top["count"].to_pylist(), strict=True)
+    return _cut([(name, int(count)) for name, count in names], by)
+
+
+def _cut(names: list[tuple[str, int]], by: str) -> tuple[Lane, ...]:
+    """Return the lanes of names, the fullest first; types too many share the last one."""
+    if by == "stream" or len(names) <= MOST_LANES:
+        return tuple(Lane(name, count) for name, count in names[:MOST_LANES])
+    kept = [Lane(name, count) for name, count in names[: MOST_LANES - 1]]
+    return (*kept, Lane(None, sum(count for _, count in names[MOST_LANES - 1 :])))

@@ -78,13 +78,13 @@ def _text_and_value(
     field: str, given: Mapping[str, Any] | str | None
 ) -> tuple[str, FrozenDict | None]:
     """Return the JSON text, checked, and the value; None where it is still to be read."""
-    if given is None or (isinstance(given, Mapping) and not given):
+    if given is None or ((type(given) is dict or isinstance(given, Mapping)) and not given):
         return "{}", _EMPTY
     try:
         if isinstance(given, str):
             jsontext.check_object(given)
             return given, None
-        if not isinstance(given, Mapping):
+        if type(given) is not dict and not isinstance(given, Mapping):
             raise JsonError(f"must be a mapping or JSON text, not {type(given).__name__}")
         value = jsontext.freeze(given)
         text = jsontext.canonical(value)
@@ -344,6 +344,8 @@ def _version(value: int) -> int:
 
 
 def _tags(tags: Iterable[str]) -> tuple[str, ...]:
+    if type(tags) is tuple and not tags:
+        return tags
     if isinstance(tags, str):
         raise EventError("tags", f"must be a list of texts; say [{tags!r}]")
     return tuple(check_text("tag", tag) for tag in tags)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from typing import Any
 
 __all__ = ["FrozenDict"]
@@ -34,6 +34,19 @@ class FrozenDict(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    # As `Mapping` has them, in a fraction of the time.
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return a view of keys and values."""
+        return self._items.items()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, or `default` if there is none."""
+        return self._items.get(key, default)
 
     def __hash__(self) -> int:
         if self._hash is None:

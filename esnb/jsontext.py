@@ -262,10 +262,16 @@ def _freeze(value: Any, depth: int) -> Any:
 
 def _frozen(value: Mapping[Any, Any], depth: int) -> FrozenDict:
     frozen = {}
+    deeper = depth < MAX_DEPTH
     for key, item in value.items():
-        if not isinstance(key, str):
-            raise JsonError(f"the key {key!r} must be text, not {type(key).__name__}")
-        frozen[_freeze(key, depth)] = _freeze(item, depth + 1)
+        if type(key) is not str or not key.isascii():
+            if not isinstance(key, str):
+                raise JsonError(f"the key {key!r} must be text, not {type(key).__name__}")
+            key = _freeze(key, depth)
+        # What `_freeze` gives back as it is, most of what there is.
+        kind = type(item)
+        plain = kind is int or item is None or (kind is str and item.isascii())
+        frozen[key] = item if plain and deeper else _freeze(item, depth + 1)
     return FrozenDict(frozen)
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from esnb.errors import EventError, InputError, SchemaError, shown
 from esnb.event import DomainEvent, RecordedEvent
+from esnb.frozen import FrozenDict
 
 __all__ = ["ENVELOPE", "Event", "Payload", "happening"]
 
@@ -289,8 +290,10 @@ def _payload(value: Any) -> Any:
 def _thawed(value: Any) -> Any:
     if type(value) in _SCALARS:
         return value
-    if isinstance(value, Mapping):
-        return {key: _thawed(item) for key, item in value.items()}
+    if type(value) is FrozenDict or isinstance(value, Mapping):
+        return {
+            key: item if type(item) in _SCALARS else _thawed(item) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_thawed(item) for item in value]
     return value

@@ -41,7 +41,8 @@ def send_group(dispatcher: Dispatcher, letters: Sequence[Letter]) -> list[Ended]
         waiting: dict[int, LogError] = {}
         tries = pauses(dispatcher.tries)
         while (pause := next(tries, None)) is not None:
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             asked = waiting or numbers
             part = _Round(dispatcher, {number: letters[number] for number in asked})
             part.decide()

@@ -265,7 +265,8 @@ class Repository(Generic[A]):
         aggregate: A | None = None
         failed: LogError | None = None
         for pause in pauses(tries):
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             if aggregate is None:
                 aggregate = self.get(name)
                 taken(aggregate, change(aggregate), said)

@@ -17,6 +17,7 @@ from esnb.errors import QueryError, shown
 from esnb.eventlog import EventLog
 from esnb.flow import Flow
 from esnb.flow.selection import Clock
+from esnb.show import visible
 
 if TYPE_CHECKING:
     import duckdb
@@ -207,8 +208,9 @@ class Session(traitlets.HasTraits):
             found.append({"trait": "event_types", "words": few + (f" +{more}" if more > 0 else "")})
         if self.streams is not None:
             words = self.streams.label
-            if len(self.streams) != 1:
-                words += f" ({len(self.streams):,})"
+            many = f"{len(self.streams):,}"
+            if len(self.streams) != 1 and not words.startswith(f"{many} "):
+                words += f" ({many})"
             found.append({"trait": "streams", "words": words})
         if self.event_id is not None:
             found.append({"trait": "event_id", "words": f"event {self.event_id}"})
@@ -238,7 +240,9 @@ class Session(traitlets.HasTraits):
         if self.streams is not None and len(self.streams) <= 20:
             given.append(f"streams={self.streams.table['stream'].to_pylist()!r}")
         elif self.streams is not None:
-            given.append(f"streams=chosen  # {self.streams.label}: {len(self.streams):,} streams\n")
+            # In one line: words out of an event must not leave the comment.
+            said = visible(self.streams.label, 100)
+            given.append(f"streams=chosen  # {said}: {len(self.streams):,} streams\n")
         if self.event_id is not None:
             given.append(f"event_id={self.event_id!r}")
         if self.clock != "occurred":

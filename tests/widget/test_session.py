@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 import esnb
-from esnb.widget import Session
+from esnb.widget import Session, Streams
 
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
@@ -83,7 +83,7 @@ def test_streams_are_chosen_by_names_and_tables(log, given):
     assert len(session.streams) == 2
     assert streams(session.events()) == ["order-1", "order-3"]
     assert session.flow().variants().project("cases").fetchall() == [(2,)]
-    assert told(session)["streams"] == "2 streams (2)"
+    assert told(session)["streams"] == "2 streams"
 
 
 def test_streams_are_chosen_by_a_relation(log):
@@ -137,3 +137,11 @@ def test_its_code_makes_it_anew(log):
     again = eval(session.code, {"esnb": esnb, "log": log})  # noqa: S307 (our own text)
     assert again.chips() == session.chips()
     assert again.clock == "recorded"
+
+
+def test_words_of_an_event_stay_in_their_comment(log):
+    names = pa.table({"stream": [f"order-{n}" for n in range(30)]})
+    session = Session(log, streams=Streams("x\nraise SystemExit(1)\u2028", names), event_id="e")
+    again = eval(session.code, {"esnb": esnb, "log": log, "chosen": names})  # noqa: S307
+    assert len(again.streams) == 30
+    assert again.event_id == "e"

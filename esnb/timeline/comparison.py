@@ -90,8 +90,8 @@ class Comparison:
         Names of the fields that are compared.
     """
 
-    def __init__(self, read: Read, a: Side, b: Side) -> None:
-        self._read, self._a, self._b = read, a, b
+    def __init__(self, read: Read, a: Side, b: Side, *, keep: bool = True) -> None:
+        self._read, self._a, self._b, self._keep = read, a, b, keep
         self._plain = a.valid is None and b.valid is None
         if self._plain:
             ordered(a.known, b.known)
@@ -99,6 +99,10 @@ class Comparison:
         self._types = {field.name: field.type for field in read.fold.fields}
         self.fields = tuple(self._types)
         self._cursor = read.session.fresh(read.snapshot)
+
+    def inline(self) -> Comparison:
+        """Return the same, whose relations name no table but ``events``: to show their SQL."""
+        return Comparison(self._read, self._a, self._b, keep=False)
 
     def numeric(self, field: str) -> bool:
         """Tell whether a field holds numbers, whose differences have a size."""
@@ -274,6 +278,8 @@ SELECT l.change, l.field, l.streams FROM long AS l WHERE l.streams > 0 ORDER BY 
         """SQL of a table of the aggregates that differ: had, has, and both values of fields."""
         if self._plain:
             return f"({self._moved()})"
+        if not self._keep:
+            return f"({self._joined()})"
         # Both sides are folds of the events: made once.
         self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE {_PAIRS} AS {self._joined()}")
         return _PAIRS

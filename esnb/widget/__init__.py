@@ -11,6 +11,7 @@ from esnb.widget.flow_map import FlowMap
 from esnb.widget.piece import Answer, Piece, intent
 from esnb.widget.session import Session, Streams
 from esnb.widget.table import EventTable
+from esnb.widget.state_diff import StateDiff
 from esnb.widget.timeline import Timeline
 from esnb.widget.variants import Variants
 
@@ -23,6 +24,7 @@ __all__ = [
     "Session",
     "Streams",
     "Timeline",
+    "StateDiff",
     "Variants",
     "intent",
 ]

@@ -1,30 +1,42 @@
 """Making the rows of a store: from nothing, or going on from the open rows.
 
 Streams are taken in ranges of about a million rows: memory stays bounded, and the log's
-files, which are sorted by stream, are read once.  Where rows are there already, only the
-events since are read; a stream that they touch goes on from its open row, which stands for
-all rows before it (`esnb.timeline.pipeline`) and is closed by that.
+files, which are sorted by stream, are read once.  The rows of all ranges are then merged by
+time (`esnb.timeline.runs`).  Where rows are there already, only the events since are read; a
+stream that they touch goes on from its open row, which stands for all rows before it
+(`esnb.timeline.pipeline`) and is closed by that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from esnb.duck import interruptible
 from esnb.errors import TimelineError
 from esnb.progress import bar
 from esnb.timeline import cube
-from esnb.timeline.columns import Columns, folded
+from esnb.timeline.columns import Columns, Numbers, folded
 from esnb.timeline.fold import CARRIED, Fold
-from esnb.timeline.parts import read_sql, restored, stored, write_batches, write_part
+from esnb.timeline.parts import (
+    GROUP_ROWS,
+    read_sql,
+    restored,
+    stored,
+    write_batches,
+    write_part,
+)
 from esnb.timeline.pipeline import every_sql, sided, system_rows
+from esnb.timeline.runs import Runs
 from esnb.timeline.state import Part, State
 from esnb.timeline.table import OWN, Table
 from esnb.timeline.text import literal
@@ -44,6 +56,8 @@ _LARGE = 100_000
 # Open rows that are open no more are left out of the files when they are more than this, and
 # more than an eighth of them all.
 _MANY_GONE = 50_000
+# Names and types of columns, and record batches of them.
+_Rows = tuple[pa.Schema, Iterable[pa.RecordBatch]]
 _STATES, _NEW, _CARRY, _GONE = "_esnb_states", "_esnb_new", "_esnb_carry", "_esnb_gone"
 
 
@@ -71,11 +85,7 @@ def built(cursor: duckdb.DuckDBPyConnection, fold: Fold, folder: Path, next_posi
     """
     work = _Work(cursor, fold, folder, None)
     with reading():
-        ranges = work.ranges("true")
-        with bar(None, len(ranges), " parts", "folding events", delay=1.5) as step:
-            for where in ranges:
-                work.take(where)
-                step(1)
+        work.take(work.ranges("true"), "folding events")
     return State(
         next_position,
         anchor(cursor, next_position),
@@ -102,10 +112,7 @@ def extended(cursor: duckdb.DuckDBPyConnection, table: Table, next_position: int
             return replace(
                 before, next_position=next_position, anchor=anchor(cursor, next_position)
             )
-        with bar(None, len(ranges), " parts", "folding new events", delay=1.5) as step:
-            for where in ranges:
-                work.take(where)
-                step(1)
+        work.take(ranges, "folding new events")
         gone = work.gone(before)
         cubes = {name: part and work.cube(name, part) for name, part in before.cubes.items()}
     state = before.after(
@@ -166,6 +173,8 @@ class _Work:
         self.slots = 0 if self.before is None else self.before.state.slots
         self._level = 9 if self.before is None else 0
         self._cubes = [] if self.before is None else list(self.before.state.cubes)
+        # Of each class of closed rows, and of the open ones, where there are several ranges.
+        self._runs: tuple[Runs, ...] = ()
         self.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {_GONE} (slot BIGINT)")
         for number in range(len(self._cubes)):
             self.cursor.execute(f"DROP TABLE IF EXISTS temp.{cube.changes_table(number)}")
@@ -197,7 +206,21 @@ class _Work:
         above = [*(f"e.stream < {bound}" for bound in between), "true"]
         return [f"{where} AND {low} AND {high}" for low, high in zip(below, above, strict=True)]
 
-    def take(self, where: str) -> None:
+    def take(self, ranges: Sequence[str], what: str) -> None:
+        """Fold ranges of rows, `what` being said of it, and write the files."""
+        with ExitStack() as stack, bar(None, len(ranges), " parts", what, delay=1.5) as step:
+            if len(ranges) > 1:
+                runs = (Runs(self.folder) for _ in range(len(_LENGTHS) + 2))
+                self._runs = tuple(stack.enter_context(one) for one in runs)
+            for where in ranges:
+                self._take(where)
+                step(1)
+            if self._runs:
+                *closed, standing = self._runs
+                rows = chain.from_iterable(one.merged() for one in closed)
+                self._write((closed[0].schema, rows), (standing.schema, standing.merged()))
+
+    def _take(self, where: str) -> None:
         """Fold the rows for which `where` holds: all, or all new ones, of some streams."""
         fold, carry = self.fold, None
         if self.before is not None:
@@ -213,9 +236,17 @@ class _Work:
         if columns is None:
             every = every_sql(fold, source, carry=carry is not None)
             self.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {_STATES} AS {every}")
-            self._write()
+            made = self._from_sql()
         else:
-            self._write_columns(columns)
+            made = self._from_columns(columns)
+        if self._runs:
+            for runs, rows_of in zip(self._runs, made, strict=True):
+                runs.add(*rows_of())
+        else:
+            *closed, standing = made
+            schema, first = closed[0]()
+            others = chain.from_iterable(rows_of()[1] for rows_of in closed[1:])
+            self._write((schema, chain(first, others)), standing)
         self._note_changes(columns)
         for name in (_STATES, _NEW, _CARRY):
             self.cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
@@ -232,35 +263,20 @@ class _Work:
         if columns is not None:
             self.cursor.unregister(_STATES)
 
-    def _write_columns(self, columns: Columns) -> None:
-        """Write what `_write` does, from columns in memory."""
+    def _from_columns(self, columns: Columns) -> list[Callable[[], _Rows]]:
+        """Return what `_from_sql` does, from columns in memory."""
         states = [f"f{number}" for number in range(len(self.fold.fields))]
-        rows = columns.closed(_LENGTHS)
-        names = [*OWN, *states]
-        batches = (batch for some in rows for batch in columns.batches(names, some))
-        self.closed.append(
-            write_batches(
-                columns.schema(names),
-                batches,
-                self.folder,
-                "closed",
-                fold=self.fold,
-                level=self._level,
-            )
-        )
         memory = [name for name, _ in self.fold.memory]
-        names = [*CARRIED, "system_from", "ended", *states, *memory]
-        part = write_batches(
-            columns.schema(names).append(pa.field("slot", pa.int64())),
-            columns.batches(names, columns.standing(), slot=self.slots),
-            self.folder,
-            "open",
-            fold=self.fold,
-            level=self._level,
-            packed=False,
-        )
-        self.open.append(part)
-        self.slots += part.rows
+        closed = [*OWN, *states]
+        standing = [*CARRIED, "system_from", "ended", *states, *memory]
+
+        def read(names: list[str], rows: Numbers) -> _Rows:
+            return columns.schema(names), columns.batches(names, rows)
+
+        return [
+            *(partial(read, closed, rows) for rows in columns.closed(_LENGTHS)),
+            partial(read, standing, columns.standing()),
+        ]
 
     def _carry(self, before: Table) -> None:
         own = ", ".join(f"t.{name}" for name in (*CARRIED, "system_from", "ended", "slot"))
@@ -275,7 +291,8 @@ class _Work:
         )
         self.cursor.execute(f"INSERT INTO {_GONE} SELECT slot FROM {_CARRY}")  # noqa: S608
 
-    def _write(self) -> None:
+    def _from_sql(self) -> list[Callable[[], _Rows]]:
+        """Return what makes the closed rows, class by class, and the open ones: in this order."""
         states = "".join(
             f", {stored(field.type, f't.f{i}')} AS f{i}" for i, field in enumerate(self.fold.fields)
         )
@@ -286,25 +303,28 @@ class _Work:
             "SELECT coalesce(epoch_us(max(t.system_from)) - epoch_us(min(t.system_from)), 0)"  # noqa: S608
             f" FROM {_STATES} AS t",
         )
-        self.closed.append(
-            write_part(
-                self.cursor,
-                _by_length(rows, span),
-                self.folder,
-                "closed",
-                fold=self.fold,
-                level=self._level,
-            )
-        )
         own = ", ".join(f"t.{name}" for name in (*CARRIED, "system_from", "ended"))
         memory = "".join(
             f", {stored(kind, f't.{name}')} AS {name}" for name, kind in self.fold.memory
         )
-        part = write_part(
-            self.cursor,
-            f"SELECT t.*, row_number() OVER () + {self.slots - 1} AS slot FROM ("  # noqa: S608
-            f"SELECT {own}{states}{memory} FROM {_STATES} AS t"
-            " WHERE t.next_position IS NULL ORDER BY t.system_from, t.position) AS t",
+        standing = (
+            f"SELECT {own}{states}{memory} FROM {_STATES} AS t"  # noqa: S608 (our own text)
+            " WHERE t.next_position IS NULL ORDER BY t.system_from, t.position"
+        )
+        return [partial(self._read, sql) for sql in (*_by_length(rows, span), standing)]
+
+    def _read(self, sql: str) -> _Rows:
+        reader = self.cursor.execute(sql).to_arrow_reader(GROUP_ROWS)
+        return reader.schema, reader
+
+    def _write(self, closed: _Rows, standing: _Rows | Callable[[], _Rows]) -> None:
+        """Write closed rows and open ones, the latter with numbers of their own."""
+        part = write_batches(*closed, self.folder, "closed", fold=self.fold, level=self._level)
+        self.closed.append(part)
+        schema, batches = standing() if callable(standing) else standing
+        part = write_batches(
+            schema.append(pa.field("slot", pa.int64())),
+            _numbered(batches, self.slots),
             self.folder,
             "open",
             fold=self.fold,
@@ -326,6 +346,13 @@ class _Work:
     def cube(self, name: str, part: Part) -> Part | None:
         """Write the counts of a column, with what the new rows changed of them."""
         return cube.grown(self.cursor, self.folder, part, self._cubes.index(name))
+
+
+def _numbered(batches: Iterable[pa.RecordBatch], first: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches with a column of the numbers of their rows, from `first` on."""
+    for batch in batches:
+        yield batch.append_column("slot", pa.array(np.arange(batch.num_rows) + first))
+        first += batch.num_rows
 
 
 def _by_length(rows: str, span: int) -> list[str]:

@@ -22,7 +22,7 @@ from esnb.timeline.fold import CARRIED, Field, Fold
 from esnb.timeline.parts import GROUP_ROWS, stored
 from esnb.timeline.pipeline import said_sql
 
-__all__ = ["Columns", "folded"]
+__all__ = ["Columns", "Numbers", "folded"]
 
 # What a range of rows may take before it is left to SQL, which can put it on disk.
 MOST_BYTES = 1_500_000_000
@@ -93,16 +93,8 @@ class Columns:
         """Return the names and types of columns."""
         return pa.schema([(name, self._looked_up[name][0].type) for name in names])
 
-    def batches(
-        self, names: Sequence[str], rows: Numbers, *, slot: int | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield columns of some rows, in their order, a row group at a time.
-
-        Parameters
-        ----------
-        slot
-            Number of the first row in a further column, ``slot``; none without it.
-        """
+    def batches(self, names: Sequence[str], rows: Numbers) -> Iterator[pa.RecordBatch]:
+        """Yield columns of some rows, in their order, a row group at a time."""
         for start in range(0, len(rows), GROUP_ROWS):
             some = rows[start : start + GROUP_ROWS]
             arrays = {}
@@ -111,8 +103,6 @@ class Columns:
                 wanted = some if places is None else places[some]
                 none = None if places is None else wanted < 0
                 arrays[name] = values.take(pa.array(wanted, mask=none))
-            if slot is not None:
-                arrays["slot"] = pa.array(np.arange(len(some)) + (slot + start))
             yield pa.RecordBatch.from_pydict(arrays)
 
     def table(self) -> pa.Table:

@@ -9,9 +9,10 @@ them.
 from esnb.widget.chips import Chips
 from esnb.widget.flow_map import FlowMap
 from esnb.widget.piece import Answer, Piece, intent
+from esnb.widget.replay import Replay
 from esnb.widget.session import Session, Streams
-from esnb.widget.table import EventTable
 from esnb.widget.state_diff import StateDiff
+from esnb.widget.table import EventTable
 from esnb.widget.timeline import Timeline
 from esnb.widget.variants import Variants
 
@@ -21,10 +22,11 @@ __all__ = [
     "EventTable",
     "FlowMap",
     "Piece",
+    "Replay",
     "Session",
+    "StateDiff",
     "Streams",
     "Timeline",
-    "StateDiff",
     "Variants",
     "intent",
 ]

@@ -44,7 +44,7 @@ def made(kind: str, arguments: dict[str, Any]) -> Sink:
     if kind == "duckdb":
         return DuckDBSink(given.pop("path"))
     if kind == "postgresql":
-        return PostgreSQLSink(given.pop("url"), schema=given["schema"])
+        return PostgreSQLSink(given.pop("url"), **given)
     if kind == "redis":
         return RedisSink(given.pop("url"), **given)
     return MongoDBSink(given.pop("url"), **given)

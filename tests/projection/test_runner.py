@@ -291,6 +291,43 @@ def test_a_sink_that_goes_away(own_server: tuple[str, Any], log: EventLog, tmp_p
     runner.close()
 
 
+@contextmanager
+def held_up(place: Place, server: Any) -> Iterator[None]:
+    """Let a server answer nothing within the block, with all connections as they are."""
+    if place.kind == "postgresql":
+        table = psycopg.sql.Identifier(place.arguments["schema"], "orders@1")
+        with psycopg.connect(server.url) as connection:
+            # Whoever writes to the table waits; what it has sent is not done, and not refused.
+            connection.execute(psycopg.sql.SQL("lock table {}").format(table))
+            yield
+            connection.rollback()
+        return
+    server._process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        # What was sent meanwhile is done now, after its sender has given it up.
+        server._process.send_signal(signal.SIGCONT)
+
+
+def test_a_sink_that_is_slow(own_server: tuple[str, Any], log: EventLog, tmp_path: Path) -> None:
+    """It answers late, again and again: what was given up on is done once all the same."""
+    kind, server = own_server
+    place = place_on(kind, server, tmp_path, lease=1)
+    fill(log, 2000)
+    runner = log.project(Board, into=place.sink(timeout=1), batch=40)
+    with following(runner):
+        for number in range(3):
+            until(lambda n=number: runner._note.position > 300 * (n + 1))
+            with held_up(place, server):
+                until(lambda: runner._note.state == "away")
+            until(lambda: runner._note.state == "running")
+        fill(log, 50, seed=2)
+        until(lambda: runner.lag().behind == 0)
+    assert shown(runner) == reference(log.read())
+    runner.close()
+
+
 def test_patience_ends(tmp_path: Path, log: EventLog) -> None:
     fill(log, 3)
     sink = RedisSink("redis://user:hunter2secret@127.0.0.1:1/0", timeout=1)

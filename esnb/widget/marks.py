@@ -46,7 +46,7 @@ class Lanes(NamedTuple):
     by
         ``"event_type"`` or ``"stream"``.
     lanes
-        The lanes, the fullest first.
+        The lanes; types by how many events they have in all, streams the fullest first.
     names
         How many types or streams there are in the window.
     left_out
@@ -99,6 +99,10 @@ def laid(session: Session, by: str | None, cells: int, most: int = MOST_MARKS) -
     if not found.num_rows:
         return None
     lanes = _ranked(found, by)
+    if by == "event_type":
+        # In one order whatever the window: lanes do not jump while it is moved.
+        place = {name: number for number, name in enumerate(whole(session).types)}
+        lanes = tuple(sorted(lanes, key=lambda lane: place.get(lane.name or "", len(place))))
     total = int(found["count"].to_numpy().sum())
     left_out = total - sum(lane.events for lane in lanes)
     ends = (int(found["a"].to_numpy().min()), int(found["b"].to_numpy().max()))

@@ -127,7 +127,7 @@ export function render(ui, { model, el, signal }) {
 
   function axisOf(first, last, x, y, tall) {
     let free = -Infinity;
-    return ticks(first, last, Math.max(2, Math.floor(room() / 90))).flatMap(([at, words]) => {
+    return ticks(first, last, Math.max(2, Math.floor(room() / 75))).flatMap(([at, words]) => {
       const place = x(at);
       const line = s("line", { x1: place, x2: place, y1: y, y2: y + tall, class: "esnb-timeline-tick" });
       const wide = words.length * 6.4;
@@ -461,15 +461,29 @@ export function render(ui, { model, el, signal }) {
     if (!view?.lanes?.length) return;
     const [x, y] = here(at);
     const place = view.dense ? -1 : under(x, y);
-    if (place >= 0) pick(view.position[place]);
+    if (place >= 0) pick(place);
     else { spot = Math.round(ofLane(x)); event = null; drawLanes(); told(); }
   });
 
   // --- the event that is looked at ----------------------------------------------------------
-  async function pick(position) {
-    const found = await ask("pick", { position });
-    if (found) { spot = null; shown(found.event); }
+  // Drawn at once from what is in the page; the payload comes from Python.
+  let picking = Promise.resolve();
+  let open = 0;
+  function pick(place) {
+    spot = null;
+    shown({
+      position: view.position[place], event_type: view.types[view.type[place]],
+      stream: view.streams[view.stream[place]], revision: view.revision[place], event_id: null,
+      occurred: view.clock === "occurred" ? view.time[place] : view.other[place],
+      recorded: view.clock === "occurred" ? view.other[place] : view.time[place],
+    });
+    open += 1;
+    picking = fetched(view.position[place]).finally(() => { open -= 1; });
   }
+  const fetched = newest(async (position) => {
+    const found = await ask("pick", { position });
+    if (found && event?.position === position) shown(found.event);
+  });
 
   function shown(found) {
     event = found;
@@ -492,7 +506,7 @@ export function render(ui, { model, el, signal }) {
   }
 
   /** Go to the next event in sight, or the one before. */
-  async function step(way) {
+  function step(way) {
     if (!view?.lanes?.length) return;
     const from = event ? [event[view.clock], event.position]
       : spot !== null ? [spot, -1] : way === "next" ? [view.first - 1, -1] : [view.last + 1, -1];
@@ -502,10 +516,18 @@ export function render(ui, { model, el, signal }) {
       const beyond = (at) => (view.time[at] - from[0] || view.position[at] - from[1]) * sign > 0;
       while (place >= 0 && place < view.count && !beyond(place)) place += sign;
       if (place < 0 || place >= view.count) piece.status(`${way === "next" ? "last" : "first"} event in sight`);
-      else await pick(view.position[place]);
+      else pick(place);
       return;
     }
-    const found = await ask("step", { time: from[0], position: from[1], way });
+    far(from, way);
+  }
+
+  let going = false;
+  async function far([time, position], way) {
+    if (going) return;
+    going = true;
+    const found = await ask("step", { time, position, way });
+    going = false;
     if (found?.end) piece.status(`${way === "next" ? "last" : "first"} event in sight`);
     else if (found) { spot = null; shown(found.event); }
   }
@@ -536,7 +558,8 @@ export function render(ui, { model, el, signal }) {
     return null;
   };
 
-  function note() {
+  async function note() {
+    await picking;
     const where = moment();
     if (!where) return;
     const text = h("input", { type: "text", maxlength: 500, size: 40, "aria-label": "Text of the note" });
@@ -558,7 +581,8 @@ export function render(ui, { model, el, signal }) {
     text.focus();
   }
 
-  function star() {
+  async function star() {
+    await picking;
     const where = moment();
     if (where) ask("note", { ...where, text: "", star: true });
   }
@@ -658,7 +682,7 @@ export function render(ui, { model, el, signal }) {
   }
 
   ui.hear(model, signal, "session", async ({ changed }) => {
-    if (changed === "event_id") { detail(); return; }
+    if (changed === "event_id") { if (!open && !going) detail(); return; }
     if (changed !== "window") await showOver();
     showView();
   });
@@ -692,6 +716,17 @@ export function render(ui, { model, el, signal }) {
   const again = ui.settled(() => { if (view?.dense) showView(); }, 300);
   sized.observe(piece.body);
   signal?.addEventListener("abort", () => sized.disconnect());
+}
+
+/** Call `work` with the newest argument when the one before is done; a promise of the last. */
+function newest(work) {
+  let last = Promise.resolve();
+  let wanted = null;
+  return (value) => {
+    wanted = value;
+    last = last.then(() => (wanted === value ? work(value) : null));
+    return last;
+  };
 }
 
 const bytes = (data) => (data.buffer ? data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength) : data);

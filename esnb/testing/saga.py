@@ -204,6 +204,8 @@ class _One:
         if isinstance(item, Answers):
             self._answers[item.command.__name__] = list(item.how)
         elif isinstance(item, timedelta):
+            if item < timedelta(0):
+                raise CommandError(f"time goes on, and not back by {-item}")
             self._until(self._now + item)
         elif isinstance(item, Event | DomainEvent | InStream):
             self._steps.react(self.state, self._recorded(item), self._now)

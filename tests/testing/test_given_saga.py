@@ -206,6 +206,8 @@ def test_what_is_not_expected_tells_the_difference() -> None:
     for wrong in (5, RESERVE):
         with pytest.raises(CommandError, match=r"say events, in_stream\(…\), answers"):
             given(Fulfilment).when(wrong)  # type: ignore[arg-type]
+    with pytest.raises(CommandError, match="not back by 1:00:00"):
+        given(Fulfilment, PLACED).when(-HOUR)
     for how in ((), ("no",)):
         with pytest.raises(CommandError, match="True or False"):
             answers(ReserveStock, *how)  # type: ignore[arg-type]

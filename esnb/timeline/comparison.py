@@ -63,6 +63,14 @@ class Listed:
         self._cursor = cursor
         self._count = count
 
+    @property
+    def sized(self) -> bool:
+        """Whether differences of values have a size."""
+        if "size" not in self._cursor.table(_LISTED).columns:
+            return False
+        found = self._cursor.sql(f"SELECT 1 FROM {_LISTED} WHERE size IS NOT NULL LIMIT 1")  # noqa: S608
+        return found.fetchone() is not None
+
     def __len__(self) -> int:
         return self._count
 
@@ -104,9 +112,21 @@ class Comparison:
         """Return the same, whose relations name no table but ``events``: to show their SQL."""
         return Comparison(self._read, self._a, self._b, keep=False)
 
-    def numeric(self, field: str) -> bool:
-        """Tell whether a field holds numbers, whose differences have a size."""
-        return self._types[field].split("(")[0].upper() in _NUMBERS
+    def _size(self, field: str) -> str:
+        """Return SQL of after less before: of numbers, and of amounts that are text."""
+        i, kind = self._number(field), self._types[field].split("(")[0].upper()
+        if kind in _NUMBERS:
+            size = f"p.n{i}::DOUBLE - p.w{i}::DOUBLE"
+        elif kind == "VARCHAR":
+            # With a point: numbers of houses and of parcels are no amounts.
+            old, new = (
+                f"CASE WHEN regexp_full_match({v}, '-?[0-9]+\\.[0-9]+') THEN {v}::DOUBLE END"
+                for v in (f"p.w{i}", f"p.n{i}")
+            )
+            size = f"{new} - {old}"
+        else:
+            return "NULL::DOUBLE"
+        return f"(SELECT CASE WHEN isfinite(s) THEN s END FROM (SELECT {size} AS s))"  # noqa: S608 (ours)
 
     def population(self) -> int:
         """Return how many aggregates there are on either side."""
@@ -159,7 +179,8 @@ SELECT l.change, l.field, l.streams FROM long AS l WHERE l.streams > 0 ORDER BY 
         -------
         duckdb.DuckDBPyRelation
             ``stream``, ``change``, ``fields`` (how many differ); with a field also ``before``
-            and ``after`` as text, and ``size``: after less before, of numbers.
+            and ``after`` as text, and ``size``: after less before, of numbers and
+            of amounts that are text (``"49.90"``).
         """
         return self._cursor.sql(self._streams(field, change))
 
@@ -178,8 +199,7 @@ SELECT l.change, l.field, l.streams FROM long AS l WHERE l.streams > 0 ORDER BY 
         more, size = "", "NULL::DOUBLE"
         if field is not None:
             i = self._number(field)
-            if self.numeric(field):
-                size = f"p.n{i}::DOUBLE - p.w{i}::DOUBLE"
+            size = self._size(field)
             more = f', {self._text(f"p.w{i}", field)} AS "before"'
             more += f', {self._text(f"p.n{i}", field)} AS "after", {size} AS size'
         return (

@@ -71,7 +71,7 @@ export function render(ui, { model, el, signal }) {
       { name: "change", width: 86, text: (row) => WORDS[row[1]] },
     ];
     if (field === null) {
-      return [...start, { name: "fields", words: "fields that differ", width: 120, right: true, text: (row) => String(row[2]) }];
+      return [...start, { name: "fields", words: "differing fields", width: 120, right: true, text: (row) => String(row[2]) }];
     }
     const right = Boolean(list.numeric);
     return [...start,
@@ -94,6 +94,7 @@ export function render(ui, { model, el, signal }) {
   const ends = () => JSON.stringify([set().a, set().b, set().clock]);
 
   function drawHead() {
+    piece.root.querySelector(".esnb-title").textContent = `Difference of ${visible(info.category, 40)}`;
     inputs[0].value = info.a;
     inputs[1].value = info.b;
     clock.set(local.clock);
@@ -102,7 +103,7 @@ export function render(ui, { model, el, signal }) {
     const chosen = local.change;
     fill(summary,
       h("span", { class: "esnb-diff-total" },
-        `${number(differing)} of ${number(info.population)} ${visible(info.category, 40)} differ`),
+        `${number(differing)} of ${number(info.population)} aggregates differ`),
       h("span", { class: "esnb-choice", role: "group", "aria-label": "Kind of change" },
         [null, ...CHANGES].map((name) => h("button", {
           type: "button", class: `esnb-button${name ? ` esnb-diff-${name}` : ""}`,

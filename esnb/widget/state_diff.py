@@ -271,7 +271,7 @@ class StateDiff(Piece):
         return {
             "age": self._age,
             "count": len(self._listed),
-            "numeric": field is not None and compared.numeric(field),
+            "numeric": self._listed.sized,
             "values": [[_cut(a), _cut(b), n] for a, b, n in values[:_VALUES]],
             "more": len(values) > _VALUES,
         }

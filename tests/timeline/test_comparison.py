@@ -175,6 +175,24 @@ def test_a_late_event_is_the_cause_of_what_was_true_earlier() -> None:
     assert (row["before"], row["after"]) == ("20", "30")
 
 
+def test_amounts_have_a_size_also_as_text() -> None:
+    log = MemoryLog(zone="UTC")
+    for number, (was, then) in enumerate([("9.50", "19.50"), ("100.00", "1.00"), ("x", "5.00")]):
+        log.write(f"order-{number}", "Placed", f'{{"total": "{was}", "zip": "1", "n": {number}}}')
+        log.write(f"order-{number}", "Changed", f'{{"total": "{then}", "zip": "9", "n": 9}}')
+    line = Timeline(log, "order", fields={"total": "VARCHAR", "zip": "VARCHAR", "n": "BIGINT"})
+    # Each from its first event to its second.
+    found = line.compare(0, 1)
+    assert dicts(found.streams("total"))[0]["size"] == 10
+    assert found.listed("total").sized
+    assert not found.listed("zip").sized
+    assert not found.listed().sized
+    rows = dicts(line.compare((0, START), (None, START + timedelta(days=1))).streams("n"))
+    assert [(r["stream"], r["size"]) for r in rows] == [
+        ("order-0", 9), ("order-1", None), ("order-2", None),
+    ]  # fmt: skip
+
+
 def test_sides_that_cannot_be_are_refused() -> None:
     log = MemoryLog(zone="UTC")
     log.write("order-1", "Placed", '{"total": 10}')

@@ -210,6 +210,15 @@ class LogSelection:
         relation = cursor.sql(self._select(events))
         yield from relation.to_arrow_reader(_BATCH)
 
+    @property
+    def sql(self) -> str:
+        """SQL of the same events over the table ``events`` of the log.
+
+        ``case_id``, ``event_type``, ``time`` (microseconds since 1970) and ``position``; cases
+        that were named are asked for as ``_esnb_chosen``.
+        """
+        return self._select("FROM events")
+
     def _select(self, events: str) -> str:
         conditions = [*conditions_sql(self._filters)]
         if self._where is not None:

@@ -78,6 +78,7 @@ export function render(ui, context) {
         found = await piece.ask("map", { coverage: wanted.coverage, show: wanted.show });
         answers.set(key, found);
       }
+      focused = carried(focused, answer, found);
       answer = found;
       piece.problem(null);
       draw();
@@ -85,7 +86,30 @@ export function render(ui, context) {
     told();
   });
 
+  /** What had the focus, by its number in another map; or the start. */
+  function carried(key, before, now) {
+    if (!key || !before?.boxes || !now.boxes) return null;
+    const number = Number(key.slice(1));
+    if (key[0] === "b") {
+      if (number < 2) return key;
+      const place = now.boxes.findIndex((box) => box.id === before.boxes[number - 2].id);
+      return place < 0 ? null : `b${place + 2}`;
+    }
+    const [source, target] = before.edges[number].ids;
+    const place = now.edges.findIndex(({ ids }) => ids[0] === source && ids[1] === target);
+    return place < 0 ? null : `e${place}`;
+  }
+
   function draw() {
+    // Where the focus is lost, keys go to the notebook.
+    const had = piece.body.contains(document.activeElement);
+    redraw();
+    if (!had || piece.body.contains(document.activeElement)) return;
+    (item(focused) ?? item("b0") ?? piece.body.querySelector(".esnb-grid-view") ?? piece.root)
+      .focus({ preventScroll: true });
+  }
+
+  function redraw() {
     ui.chips(narrowed, answer.chips, () => piece.ask("all").then(anew, piece.problem));
     hint(null);
     if (answer.empty) {
@@ -95,13 +119,11 @@ export function render(ui, context) {
       piece.status(`times in ${answer.zone}`);
       return;
     }
-    const had = focused && wrapper.contains(document.activeElement);
     if (wanted.view === "table") drawTable();
     else if (answer.placed) drawMap();
     else drawMatrix();
     piece.status([...answer.said, wanted.compare && `times in ${answer.zone}`]
       .filter(Boolean).join(" · "));
-    if (had) item(focused)?.focus({ preventScroll: true });
   }
 
   function anew() {
@@ -122,7 +144,7 @@ export function render(ui, context) {
   const boxWords = (number) => (number < 2 ? ["start", "end"][number] : answer.boxes[number - 2].name);
   const edgeWords = (edge) => `${boxWords(edge.from)} → ${boxWords(edge.to)}`;
   const tipWords = (tips) => tips.map(([name, value]) => `${name} ${value}`).join(", ");
-  const item = (key) => view.querySelector(`[data-key="${key}"]`);
+  const item = (key) => (view.isConnected ? view.querySelector(`[data-key="${key}"]`) : null);
 
   function drawMap() {
     const { width, height, margin, order } = answer.placed;
@@ -283,7 +305,7 @@ export function render(ui, context) {
 
   function step(side, back) {
     if (!answer?.placed || wanted.view !== "map") return;
-    if (!view.contains(document.activeElement)) { go(item(focused) ? focused : "b0"); return; }
+    if (!focused || !view.contains(document.activeElement)) { go(item(focused) ? focused : "b0"); return; }
     const number = Number(focused.slice(1));
     if (focused[0] === "e") { go(`b${answer.edges[number][back]}`); return; }
     siblings = edgesOf(side, number);
@@ -292,7 +314,7 @@ export function render(ui, context) {
 
   function beside(by) {
     if (!answer?.placed || wanted.view !== "map") return;
-    if (!view.contains(document.activeElement)) { go(item(focused) ? focused : "b0"); return; }
+    if (!focused || !view.contains(document.activeElement)) { go(item(focused) ? focused : "b0"); return; }
     const number = Number(focused.slice(1));
     if (focused[0] === "e") {
       if (!siblings.includes(number)) siblings = edgesOf("from", answer.edges[number].from);
@@ -397,7 +419,6 @@ export function render(ui, context) {
     });
     fill(piece.body, grid.node, h("div", { class: "esnb-map-legend" }, button,
       "Select an arrow; Enter or a double click asks which cases to look at."));
-    if (grid.node.contains(document.activeElement)) grid.focus();
   }
 
   function drawMatrix() {

@@ -25,6 +25,7 @@ from esnb.widget.flows import (
     way,
     window_words,
 )
+from esnb.widget.flowsql import difference_sql, edges_sql
 from esnb.widget.piece import intent
 from esnb.widget.session import Session, Window
 
@@ -157,6 +158,20 @@ class FlowMap(FlowPiece):
         if windows is None:
             return flow_edges(self.flow(), coverage, edges)
         return difference_edges(self._differences(windows), coverage, edges)
+
+    @property
+    def sql(self) -> str:
+        """SQL of all edges over the events of the log: slower, and without a coverage.
+
+        Of a flow that was given it is that of `data`.
+        """
+        if self._flow is not None or self.session is None:
+            return super().sql
+        streams, windows = self.session.streams, self.windows()
+        if windows is None:
+            return edges_sql(self._asked_of(streams, self.session.window), streams)
+        a, b = (self._asked_of(streams, window) for window in windows)
+        return difference_sql(a, b, streams)
 
     @property
     def code(self) -> str:

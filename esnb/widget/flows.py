@@ -77,15 +77,21 @@ def session_flow(
         kept.append(kept.pop(place))
         return kept[-1].flow
     if found is None:
-        found = session.log.flow(
-            category,
-            clock=cast(Clock, session.clock),
-            window=window,
-            streams=None if streams is None else streams.table,
-        )
+        found = _asked(session, category, streams, window)
     kept.append(_Kept(key, streams, found))
     del kept[:-_KEPT]
     return found
+
+
+def _asked(
+    session: Session, category: str | None, streams: Streams | None, window: Window | None
+) -> Flow:
+    return session.log.flow(
+        session.category if category is None else category,
+        clock=cast(Clock, session.clock),
+        window=window,
+        streams=None if streams is None else streams.table,
+    )
 
 
 def type_id(name: str | None) -> str | None:
@@ -182,6 +188,11 @@ class FlowPiece(Piece):
         return session_flow(
             cast(Session, self.session), self._category, streams=streams, window=window
         )
+
+    def _asked_of(self, streams: Streams | None, window: Window | None) -> Flow:
+        """Return a flow of the log that nothing is chosen in, for its SQL; it reads nothing."""
+        session = cast(Session, self.session)
+        return _asked(session, self._category, streams, window)
 
     # --- cases are chosen --------------------------------------------------------------------
 

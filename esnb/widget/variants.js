@@ -21,12 +21,14 @@ export function render(ui, context) {
     keep("words");
     draw();
   });
+  // In the last line: the rows shall not move under the pointer that chooses one.
   const narrowed = h("span", { class: "esnb-tools" });
   const more = ui.button("Show 50 more", () => {
     wanted.limit = Math.min(500, wanted.limit + 50);
     keep("limit").then(load);
   }, { hidden: true });
-  piece.tools.append(words.node, narrowed);
+  piece.tools.append(words.node);
+  piece.root.querySelector(".esnb-foot").prepend(narrowed);
   piece.body.append(h("p", { class: "esnb-empty" }, "Reading the events…"));
   const keep = (...names) => piece.ask("set", {
     changes: Object.fromEntries(names.map((name) => [name, wanted[name]])),
@@ -82,7 +84,6 @@ export function render(ui, context) {
     const shown = steps.slice(0, MOST_CHIPS);
     const left = row.length - shown.reduce((sum, [, times]) => sum + times, 0);
     const chosen = row.id === answer.chosen;
-    const share = ui.percent(row.cases, answer.cases);
     return h("div", {
       class: "esnb-variants-row", role: "row", "aria-selected": String(chosen),
       tabindex: place === here ? "0" : "-1", "data-place": String(place),
@@ -98,7 +99,7 @@ export function render(ui, context) {
       h("span", null, h("span", { class: "esnb-variants-mark" }, chosen ? "✓" : ""), ui.number(row.cases)),
       h("span", { class: "esnb-variants-bar", "aria-hidden": "true" },
         h("i", { style: { width: `${(100 * row.cases) / answer.most}%` } })),
-      h("small", null, share)),
+      h("small", null, row.share)),
     h("span", { role: "gridcell", class: "esnb-variants-length" },
       h("small", null, ui.number(row.length))),
     h("span", { role: "gridcell", class: "esnb-variants-steps" }, shown.map(chip),
@@ -109,6 +110,14 @@ export function render(ui, context) {
   }
 
   function draw() {
+    // Where the focus is lost, keys go to the notebook.
+    const had = piece.body.contains(document.activeElement);
+    redraw();
+    if (!had || piece.body.contains(document.activeElement)) return;
+    (piece.body.querySelector(`[data-place="${here}"]`) ?? piece.root).focus({ preventScroll: true });
+  }
+
+  function redraw() {
     words.set(wanted.words);
     ui.chips(narrowed, answer.chips, () => piece.ask("all").then(load, piece.problem));
     if (!answer.rows.length) {
@@ -120,7 +129,6 @@ export function render(ui, context) {
     }
     answer.most = Math.max(...answer.rows.map((row) => row.cases));
     here = Math.min(here, answer.rows.length - 1);
-    const had = piece.body.contains(document.activeElement) && document.activeElement.dataset.place;
     const old = piece.body.querySelector(".esnb-variants")?.scrollTop ?? 0;
     const used = [...new Set(answer.rows.flatMap((row) => row.steps))].sort((a, b) => a - b);
     const [cases, length, ...times] = COLUMNS;
@@ -136,7 +144,6 @@ export function render(ui, context) {
     table.scrollTop = old;
     piece.status([answer.said, `by ${COLUMNS.find(([name]) => name === wanted.sort)[1].toLowerCase()}${wanted.descending ? "" : ", lowest first"}`,
       `times: ${answer.clock}, ${answer.zone}`].join(" · "));
-    if (had) piece.body.querySelector(`[data-place="${here}"]`)?.focus({ preventScroll: true });
   }
 
   function move(by) {

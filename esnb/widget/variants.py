@@ -15,7 +15,9 @@ from esnb.duck import connect
 from esnb.errors import QueryError, shown
 from esnb.eventlog import EventLog
 from esnb.flow import Flow
+from esnb.show import visible
 from esnb.widget.flows import FlowPiece, named, way
+from esnb.widget.flowsql import variants_sql
 from esnb.widget.piece import intent
 from esnb.widget.session import Session, Streams
 
@@ -138,6 +140,19 @@ class Variants(FlowPiece):
         order = f"{sort} {way_up}, cases desc, variant"
         return self.flow().variants().order(order).limit(limit)
 
+    @property
+    def sql(self) -> str:
+        """SQL of the same variants over the events of the log, slower and without examples.
+
+        Of a flow that was given it is that of `data`.
+        """
+        if self._flow is not None or self.session is None:
+            return super().sql
+        sort = f"{self.settings['sort']} {'DESC' if self.settings['descending'] else 'ASC'}"
+        streams = self._before()
+        flow = self._asked_of(streams, self.session.window)
+        return variants_sql(flow, streams, sort, self.settings["limit"])
+
     def streams(self) -> duckdb.DuckDBPyRelation:
         """Return the cases that were chosen, or all: a column ``stream``."""
         chosen = self._in_force()
@@ -174,7 +189,7 @@ class Variants(FlowPiece):
         """Return the rows, lengths and instants in microseconds, steps as numbers of types."""
         flow = self.flow()
         columns = (
-            "variant, length, cases, share, epoch_us(median_duration) AS median, "
+            "variant, length, cases, epoch_us(median_duration) AS median, "
             "epoch_us(first_seen) AS first, epoch_us(last_seen) AS last, variant_id AS id"
         )
         table = self.data().project(columns).to_arrow_table()
@@ -186,6 +201,7 @@ class Variants(FlowPiece):
         rows = []
         for row in table.to_pylist():
             names = row.pop("variant")
+            row["share"] = share(row["cases"], steps.cases)
             row["steps"] = [number[name] for name in names[:_MOST_STEPS]]
             rows.append(row)
         cases = sum(row["cases"] for row in rows)
@@ -221,7 +237,7 @@ class Variants(FlowPiece):
         names = [
             name for (names,) in flow.variants(1).project("variant").fetchall() for name in names
         ]
-        words = _words(names)
+        words = f"variant {variant}: {_words(names)}"
         streams = None
         if self.session is not None and not getattr(flow.selection, "by", None):
             label = words if before is None else f"{before.label}, {words}"
@@ -256,7 +272,8 @@ def _words(names: list[str]) -> str:
     """
     if len(names) < 4:
         return f"{way(*names)} ({len(names)} step{'' if len(names) == 1 else 's'})"
-    return f"{way(*names[:2])} → … → {way(names[-1], limit=40)} ({len(names):,} steps)"
+    last = visible(names[-1], 40) or "(empty)"
+    return f"{way(*names[:2])} → … → {last} ({len(names):,} steps)"
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -9,6 +9,7 @@ them.
 from esnb.widget.chips import Chips
 from esnb.widget.flow_map import FlowMap
 from esnb.widget.piece import Answer, Piece, intent
+from esnb.widget.population import Population
 from esnb.widget.replay import Replay
 from esnb.widget.session import Session, Streams
 from esnb.widget.state_diff import StateDiff
@@ -22,6 +23,7 @@ __all__ = [
     "EventTable",
     "FlowMap",
     "Piece",
+    "Population",
     "Replay",
     "Session",
     "StateDiff",

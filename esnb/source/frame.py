@@ -119,11 +119,29 @@ def _from_pandas(given: Any) -> Any:
 def _as_json(name: str, values: list[Any]) -> Any:
     texts: list[str | None] = []
     for row, value in enumerate(values, 1):
-        if value is None or value != value:  # NaN and NaT are pandas' way to say missing
+        if _missing(value):
             texts.append(None)
             continue
         try:
-            texts.append(jsontext.canonical(jsontext.freeze(value)))
+            texts.append(jsontext.canonical(jsontext.freeze(_plain(value))))
         except InputError as error:
             raise SourceError(f"the column {name!r}, row {row}: {error}") from None
     return pa.array(texts, pa.string())
+
+
+def _missing(value: Any) -> bool:
+    """Whether it is None, or pandas' way to say so."""
+    if isinstance(value, float):
+        return value != value
+    return value is None or type(value).__name__ in ("NaTType", "NAType")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with lists for the arrays that pandas makes of them."""
+    if hasattr(value, "tolist"):  # NumPy
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

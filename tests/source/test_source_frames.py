@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import esnb
 from esnb.errors import SourceError
 from esnb.log import Log
 from esnb.source import constant, import_events
@@ -236,3 +238,28 @@ def test_what_is_no_frame(log: Log) -> None:
     for thing in (1, None, b"bytes", {"a": [1]}):
         with pytest.raises(SourceError, match="path"):
             import_events(thing, log, **ROLES)
+
+
+def test_lists_that_pandas_holds_as_arrays_come_back(tmp_path: Path) -> None:
+    """The events of a log, as a frame, make the same events again."""
+    with esnb.create(tmp_path / "log", zone="UTC") as log:
+        tagged = esnb.DomainEvent("A", {"n": 1}, tags=("x:1", "y:2"))
+        log.append("order-1", [tagged, esnb.DomainEvent("B")])
+        again = esnb.read(log.events().to_arrow_table().to_pandas())
+        assert [(e.event_id, e.tags, e.data) for e in again.read()] == [
+            (e.event_id, e.tags, e.data) for e in log.read()
+        ]
+    nested = np.empty(2, object)
+    nested[:] = [np.array([1, 2]), np.array([])]
+    mixed = pd.DataFrame(
+        {
+            "stream": ["a-1", "a-1", "a-1"],
+            "event_type": "E",
+            "time": pd.Timestamp("2026-01-01", tz="UTC"),
+            "x": [nested, pd.NA, {"k": np.arange(2)}],
+        }
+    )
+    kept = esnb.read(mixed)
+    assert kept.df("select data from events order by revision")["data"].tolist() == [
+        '{"x":[[1,2],[]]}', '{"x":null}', '{"x":{"k":[0,1]}}'
+    ]  # fmt: skip

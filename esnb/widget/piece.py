@@ -12,6 +12,7 @@ import hashlib
 import html
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -95,6 +96,7 @@ class Piece(anywidget.AnyWidget):
     follows: ClassVar[tuple[str, ...]] = ()
     # A piece whose constructor refused is closed too, when it goes.
     session: Session | None = None
+    _following = False
 
     _esm = (_FOLDER / "loader.js").read_text()
     piece = traitlets.Unicode().tag(sync=True)
@@ -115,6 +117,7 @@ class Piece(anywidget.AnyWidget):
         self.on_msg(self._heard)
         if session is not None and self.follows:
             session.observe(self._session_changed, names=list(self.follows))
+            self._following = True
 
     # --- what it shows, without a browser ----------------------------------------------------
 
@@ -142,8 +145,11 @@ class Piece(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Let go of the session and the browser."""
-        if self.session is not None and self.follows:
-            self.session.unobserve(self._session_changed, names=list(self.follows))
+        # ipywidgets closes what is collected, also a second time, or half made.
+        session, self.session = getattr(self, "session", None), None
+        if session is not None and self.follows:
+            with suppress(ValueError):
+                session.unobserve(self._session_changed, names=list(self.follows))
         super().close()
 
     # --- with the browser --------------------------------------------------------------------

@@ -33,7 +33,7 @@ def load(shell: Any) -> None:
     """Make the magics ``%esql`` and ``%%esql`` known to an IPython shell."""
 
     def esql(line: str, cell: str | None = None, local_ns: Any = None) -> Any:
-        """Ask an event log in SQL; the answer is a pandas DataFrame.
+        """Ask an event log in SQL; the answer is a pandas DataFrame, shown as a table.
 
         ::
 
@@ -54,6 +54,11 @@ def load(shell: Any) -> None:
         with _shortly():
             asked = _read(line, cell, names)
             result = _answer(asked, names)
+        if hasattr(shell, "kernel"):
+            # Widgets cost a second, and a terminal has no use for them.
+            from esnb.widget.answer import as_table
+
+            as_table(result)
         more = result.attrs.get("row_limit")
         if more:
             print(f"esnb: {more}. Say --limit N for more.")

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,7 @@ class _Field:
         return pa.array(texts, pa.string())
 
 
+@cache
 def _taken(kind: Any) -> bool:
     """Whether DuckDB knows an Arrow type."""
     try:

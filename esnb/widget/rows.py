@@ -125,10 +125,13 @@ class Rows:
         for one in (f"({text}\n)", f"{text}\n"):
             gate.check(cursor, f"SELECT {one} FROM {self.table}")  # noqa: S608 (looked at, not run)
         try:
-            cursor.execute(f"SELECT 1 FROM {self.table} AS e WHERE ({text}\n) LIMIT 0")  # noqa: S608
+            found = cursor.execute(f"SELECT ({text}\n) FROM {self.table} AS e LIMIT 0")  # noqa: S608
+            kinds = [str(column[1]) for column in found.description or []]
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise QueryError(f"{shown(text)} is no condition on a row: {reason}") from None
+        if kinds != ["BOOLEAN"]:
+            raise QueryError(f"{shown(text)} is no condition on a row: it gives {kinds[0]}")
         return f"({text}\n)"
 
     def condition(self, one: Filter, among: Iterable[str]) -> str:

@@ -71,7 +71,7 @@ export function render(ui, { model, el, signal }) {
   function width(name, place, rows) {
     const lengths = rows.map((row) => (row[place] ?? "—").length).sort((a, b) => a - b);
     const most = lengths[Math.floor(0.95 * (lengths.length - 1))] ?? 0;
-    return Math.round(Math.min(420, Math.max(56, 7.4 * Math.max(most, name.length + 2) + 14)));
+    return Math.round(Math.min(420, Math.max(56, 7.9 * Math.max(most, name.length + 2) + 14)));
   }
 
   const open = ui.latest(async () => {

@@ -326,6 +326,12 @@ class EventTable(Piece):
             given.append(f"key={self._key[1]!r}")
         return f"esnb.widget.EventTable({', '.join(given)})"
 
+    def close(self) -> None:
+        """Let go of the session, the browser and the rows."""
+        super().close()
+        self._orders = {}
+        self._shows = None
+
     def title(self) -> str:
         rows = self._source.rows()
         return f"{rows.total:,} {self._source.what}"

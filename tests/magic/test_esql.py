@@ -316,17 +316,26 @@ def test_in_a_kernel(log: EventLog, tmp_path: Path) -> None:
         "%%esql --limit 4\nfrom events",
         "%reload_ext esnb",
         "%%esql\nselect 1 as again",
+        "import os; os.environ['ESNB_STATIC'] = '1'",
+        "%%esql\nselect 1 as again",
+        "_.attrs['sql']",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
-    shown = notebook.cells[3].outputs[0].data
-    assert "order-1  7  costs $5 or $7" in shown["text/plain"]
-    assert "mathjax_ignore" in shown["text/html"]
+    living, left = (output.data for output in notebook.cells[3].outputs)
+    assert "application/vnd.jupyter.widget-view+json" in living
+    assert living["text/plain"] == "2 rows"
+    assert "costs $5 or $7" in left["text/html"]
+    assert "mathjax_ignore" in left["text/html"]
     assert notebook.cells[4].outputs == []
     assert notebook.cells[5].outputs[0].text == "3 3 9\n"
     assert "there are more" in notebook.cells[6].outputs[0].text
-    assert notebook.cells[8].outputs[0].data["text/plain"].split() == ["again", "0", "1"]
+    assert notebook.cells[8].outputs[0].data["text/plain"] == "1 rows"
+    # Without widgets it is the frame that pandas shows; with them it is that frame all the same.
+    [plain] = notebook.cells[10].outputs
+    assert plain.data["text/plain"].split() == ["again", "0", "1"]
+    assert notebook.cells[11].outputs[0].data["text/plain"] == repr("select 1 as again\n")
     notebook.cells.append(nbformat.v4.new_code_cell("%%esql\nselect nope from events"))
     with pytest.raises(CellExecutionError) as caught:
         client.execute()

@@ -132,4 +132,6 @@ def __getattr__(name: str) -> object:
     """Load the widgets when somebody asks for them: they cost a second."""
     if name == "widget":
         return import_module("esnb.widget")
+    if name == "explore":
+        return import_module("esnb.widget.explore").explore
     raise AttributeError(f"module 'esnb' has no attribute {name!r}")

@@ -7,9 +7,11 @@ them.
 """
 
 from esnb.widget.chips import Chips
+from esnb.widget.explore import Explore
 from esnb.widget.flow_map import FlowMap
 from esnb.widget.piece import Answer, Piece, intent
 from esnb.widget.population import Population
+from esnb.widget.query import Query
 from esnb.widget.replay import Replay
 from esnb.widget.session import Session, Streams
 from esnb.widget.state_diff import StateDiff
@@ -21,9 +23,11 @@ __all__ = [
     "Answer",
     "Chips",
     "EventTable",
+    "Explore",
     "FlowMap",
     "Piece",
     "Population",
+    "Query",
     "Replay",
     "Session",
     "StateDiff",

@@ -1,0 +1,259 @@
+"""One panel with everything: the five-minute way into a log."""
+
+from __future__ import annotations
+
+import html
+import os
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import ipywidgets
+from IPython.display import display
+
+from esnb.errors import EsnbError, QueryError, shown
+from esnb.eventlog import EventLog
+from esnb.show import visible
+from esnb.widget.bins import Question
+from esnb.widget.chips import Chips
+from esnb.widget.flow_map import FlowMap
+from esnb.widget.piece import STATIC
+from esnb.widget.query import Query
+from esnb.widget.replay import Replay
+from esnb.widget.session import Session
+from esnb.widget.state_diff import StateDiff
+from esnb.widget.table import EventTable
+from esnb.widget.timeline import Timeline
+from esnb.widget.variants import Variants
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PANES", "Explore", "explore"]
+
+PANES = ("Events", "Streams", "Flow", "Replay", "Changes", "Query")
+_NARROWING = ["window", "event_types", "streams", "clock"]
+_KEPT: dict[str, str] = {}
+
+
+class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
+    """A panel of linked pieces, as `explore` makes it.
+
+    Attributes
+    ----------
+    session
+        What all pieces follow.
+    timeline
+        The timeline.
+    """
+
+    _open = False  # a panel that was refused is closed too, when it goes
+
+    def __init__(
+        self,
+        source: EventLog | Session,
+        category: str | None = None,
+        *,
+        pane: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        if isinstance(source, Session):
+            if category is not None and category != source.category:
+                raise QueryError("the session has a category of its own; leave category= out")
+            self.session = source
+        elif isinstance(source, EventLog):
+            self.session = Session(source, category)
+        else:
+            raise QueryError(f"explore a log or a session, not {shown(source)}")
+        kept = _KEPT.get(key) if key is not None else None
+        first = kept or pane or PANES[0]
+        if first not in PANES:
+            raise QueryError(f"pane={shown(first)}: say one of {', '.join(PANES)}")
+        self._of_key = key
+        self._made: dict[str, tuple[ipywidgets.Widget, ...]] = {}
+        self.timeline = Timeline(self.session, key=key)
+        self._panes = [ipywidgets.VBox(layout={"width": "100%"}) for _ in PANES]
+        self._tabs = ipywidgets.Tab(
+            children=self._panes,
+            titles=PANES,
+            selected_index=PANES.index(first),
+            layout={"width": "100%"},
+        )
+        self._show()
+        super().__init__(
+            children=(Chips(self.session), self.timeline, self._tabs), layout={"width": "100%"}
+        )
+        self._tabs.observe(self._opened, "selected_index")
+        self.session.observe(self._narrowed, _NARROWING)
+        self._open = True
+
+    @property
+    def pane(self) -> str:
+        """Name of the pane in sight; it can be set."""
+        return PANES[self._tabs.selected_index or 0]
+
+    @pane.setter
+    def pane(self, name: str) -> None:
+        if name not in PANES:
+            raise QueryError(f"there is no pane {shown(name)}; there are {', '.join(PANES)}")
+        self._tabs.selected_index = PANES.index(name)
+
+    def piece(self, name: str) -> tuple[ipywidgets.Widget, ...]:
+        """Return the pieces of a pane; they are made when first asked for."""
+        if name not in self._made:
+            try:
+                self._made[name] = self._pieces(name)
+            except EsnbError as error:
+                # The other panes work all the same.
+                text = html.escape(visible(f"{type(error).__name__}: {error}", 2_000))
+                return (ipywidgets.HTML(f'<p class="tex2jax_ignore">{text}</p>'),)
+        return self._made[name]
+
+    def data(self) -> duckdb.DuckDBPyRelation:
+        """Return the events in sight: the columns of `esnb.EventLog.events`."""
+        return self.session.events()
+
+    @property
+    def code(self) -> str:
+        """The call that makes this panel anew."""
+        given = [self.session.code]
+        if self.pane != PANES[0]:
+            given.append(f"pane={self.pane!r}")
+        return f"esnb.explore({', '.join(given)})"
+
+    def close(self) -> None:
+        """Let go of the session and the browser."""
+        if self._open:
+            self._open = False
+            self.session.unobserve(self._narrowed, _NARROWING)
+            for made in (self.children, *self._made.values()):
+                for one in made:
+                    one.close()
+        super().close()
+
+    def _pieces(self, name: str) -> tuple[ipywidgets.Widget, ...]:
+        session, key = self.session, self._of_key
+        if name == "Events":
+            return (EventTable(session, key=key),)
+        if name == "Streams":
+            table = EventTable(self._streams())
+            table.observe(self._stream_chosen, "chosen")
+            return (table,)
+        if name == "Flow":
+            return (FlowMap(session, key=key), Variants(session, key=key))
+        if name == "Replay":
+            return (Replay(session, key=key),)
+        if name == "Changes":
+            of = session.category or _largest(session.log)
+            return (StateDiff(session, of=of, key=key),)
+        query = Query(session, key=key)
+        query.observe(self._answered, "result")
+        return (query,)
+
+    def _streams(self) -> duckdb.DuckDBPyRelation:
+        """Return the streams in sight, those with most events first."""
+        question = Question(self.session)
+        return question.cursor.sql(
+            "SELECT e.stream, count(*) AS events, count(DISTINCT e.event_type) AS event_types,"  # noqa: S608
+            " min(e.occurred_on) AS first_occurred, max(e.occurred_on) AS last_occurred"
+            f" FROM events AS e WHERE {question.where} GROUP BY e.stream"
+            " ORDER BY events DESC, e.stream"
+        )
+
+    def _show(self) -> None:
+        """Fill the pane in sight and empty the others: what is hidden asks nothing."""
+        for name, pane in zip(PANES, self._panes, strict=True):
+            wanted = self.piece(name) if name == self.pane else ()
+            if pane.children != wanted:
+                pane.children = wanted
+
+    def _opened(self, _: Any) -> None:
+        if self._of_key is not None:
+            _KEPT[self._of_key] = self.pane
+        self._show()
+
+    def _narrowed(self, _: Any) -> None:
+        """Take in that other streams are in sight."""
+        old = self._made.pop("Streams", None)
+        if self.pane == "Streams":
+            self._show()
+        for one in old or ():
+            one.close()
+
+    def _stream_chosen(self, change: Mapping[str, Any]) -> None:
+        """Look at the last event of a stream that was chosen, so that all pieces find it."""
+        if change["new"] is None:
+            return
+        row = change["owner"].selected
+        if row is None:
+            return
+        last = self.session.log.events(stream=row["stream"]).order("revision DESC").limit(1)
+        found = last.project("event_id").fetchone()
+        if found is not None:
+            self.session.event_id = found[0]
+
+    def _answered(self, change: Mapping[str, Any]) -> None:
+        query, *old = self._made["Query"]
+        self._made["Query"] = (query, EventTable(change["new"]))
+        self._show()
+        for one in old:
+            one.close()
+
+    def _ipython_display_(self) -> None:
+        left = self.timeline.fallback()
+        if os.environ.get(STATIC):
+            display(left, raw=True)  # type: ignore[no-untyped-call]
+            return
+        bundle = self._repr_mimebundle_()
+        living = bundle[0] if isinstance(bundle, tuple) else bundle
+        display({**(living or {}), "text/plain": left["text/plain"]}, raw=True)  # type: ignore[no-untyped-call]
+        # The timeline, which is always in sight, hides it.
+        marked = (
+            f'<div class="esnb-fallback" data-esnb="{self.timeline.model_id}">'
+            f"{left['text/html']}</div>"
+        )
+        display({"text/html": marked, "text/plain": left["text/plain"]}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def explore(
+    source: EventLog | Session,
+    category: str | None = None,
+    *,
+    pane: str | None = None,
+    key: str | None = None,
+) -> Explore:
+    """Look at a log in one panel: what narrows one part narrows all.
+
+    On top what narrows the view, and the timeline; below, one at a time, the events and the
+    streams in sight, how cases went, one stream replayed, what changed within the window, and a
+    box for questions in SQL.
+
+    Parameters
+    ----------
+    source
+        An event log, or a session that other pieces of the notebook share.
+    category
+        Only streams of this category, ``"order"``.
+    pane
+        The pane to begin with: ``"Events"``, ``"Streams"``, ``"Flow"``, ``"Replay"``,
+        ``"Changes"`` or ``"Query"``.
+    key
+        A name under which the settings are kept for a cell that is run again.
+
+    Returns
+    -------
+    Explore
+        A widget with ``session``, ``code`` and ``data()``.
+
+    Raises
+    ------
+    QueryError
+        If `source` is neither, or there is no such pane.
+    """
+    return Explore(source, category, pane=pane, key=key)
+
+
+def _largest(log: EventLog) -> str | None:
+    """Return the category with most events."""
+    found = log.events().aggregate("category, count(*) AS events", "category")
+    row = found.order("events DESC, category").limit(1).fetchone()
+    return None if row is None else str(row[0])

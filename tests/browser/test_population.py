@@ -57,8 +57,8 @@ def test_time_moves_counts_and_rows_together(notebook):
     expect(chips).to_have_text("as of 2026-03-02×")
 
     # A value, its aggregates, and those as the streams of the session.
-    line = piece.get_by_role("row", name="cancelled")
-    line.click()
+    values = piece.get_by_role("table", name="Aggregates by value")
+    values.get_by_role("row", name="cancelled").click()
     expect(piece.locator(".esnb-population-rows-head")).to_contain_text("status cancelled")
     cancelled = told(notebook, COUNTS.format("2026-03-02"))["cancelled"]
     pictures(notebook, piece, "population")

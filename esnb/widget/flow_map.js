@@ -39,18 +39,18 @@ export function render(ui, context) {
     answers.clear();
     load();
   }, { "aria-pressed": "false", title: "The window against the time of the same length before it" });
-  const zooms = h("span", { class: "esnb-choice", role: "group", "aria-label": "Zoom" },
+  const zooms = h("span", { class: "esnb-choice esnb-map-zoom", role: "group", "aria-label": "Zoom" },
     ui.button("−", () => zoom(1 / 1.25), { "aria-label": "Zoom out" }),
     ui.button("+", () => zoom(1.25), { "aria-label": "Zoom in" }),
     ui.button("Fit", () => fit(true), { "aria-label": "Fit the whole map in" }));
   const narrowed = h("span", { class: "esnb-tools" });
   piece.tools.append(h("label", { class: "esnb-tools" }, "Coverage", slider, share),
-    show.node, against, views.node, zooms, narrowed);
+    show.node, against, views.node, narrowed);
 
   const view = h("div", { class: "esnb-map-view" });
   const tip = h("div", { class: "esnb-map-tip", hidden: true, "aria-hidden": "true" });
   const legend = h("div", { class: "esnb-map-legend" });
-  const wrapper = h("div", { class: "esnb-map-wrap" }, view, tip);
+  const wrapper = h("div", { class: "esnb-map-wrap" }, view, zooms, tip);
   piece.body.append(h("p", { class: "esnb-empty" }, "Reading the events…"));
 
   const keep = (name) => piece.ask("set", { changes: { [name]: wanted[name] } }).catch(piece.problem);
@@ -63,7 +63,7 @@ export function render(ui, context) {
     views.set(wanted.view);
     against.setAttribute("aria-pressed", String(Boolean(wanted.compare)));
     against.textContent = comparison && comparison !== "before" ? "Compare the windows" : "Compare with before";
-    against.disabled = !wanted.compare && !comparison && !answer?.before;
+    against.hidden = !wanted.compare && !comparison && !answer?.before;
     for (const node of show.node.children) node.disabled = Boolean(wanted.compare);
     zooms.hidden = wanted.view !== "map" || !answer?.placed;
   }
@@ -391,8 +391,8 @@ export function render(ui, context) {
   function drawTable() {
     const order = heaviest([...answer.edges.keys()]);
     const columns = answer.edges[0].tips.map(([name], place) => ({
-      name, words: name, width: place < 2 ? 170 : 118, right: place > 1,
-      text: (row) => answer.edges[row].tips[place][1],
+      name, words: name, width: place < 2 ? 150 : Math.max(80, 8 * name.length + 14), right: place > 1,
+      text: (row) => row.tips[place][1],
     }));
     const menuOf = (node) => {
       if (grid.chosen() < 0) return;
@@ -401,7 +401,7 @@ export function render(ui, context) {
     };
     const grid = ui.grid({
       columns, count: order.length, height: 420, label: "Arrows of the map, the most frequent first",
-      fetch: async (first, count) => order.slice(first, first + count),
+      fetch: async (first, count) => order.slice(first, first + count).map((edge) => answer.edges[edge]),
       picked: () => { button.disabled = false; },
     });
     grid.node.addEventListener("keydown", (event) => {

@@ -26,7 +26,7 @@ export function render(ui, context) {
   const more = ui.button("Show 50 more", () => {
     wanted.limit = Math.min(500, wanted.limit + 50);
     keep("limit").then(load);
-  }, { hidden: true });
+  }, { hidden: true, class: "esnb-button esnb-variants-more" });
   piece.tools.append(words.node);
   piece.root.querySelector(".esnb-foot").prepend(narrowed);
   piece.body.append(h("p", { class: "esnb-empty" }, "Reading the events…"));

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("append", "read", "xes", "fold", "flow", "write", "sagas", "projections")
+NAMES = ("append", "read", "xes", "fold", "flow", "write", "sagas", "projections", "widgets")
 
 
 def main() -> None:

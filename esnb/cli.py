@@ -1,8 +1,9 @@
 """The command line: ``esnb create | import | info | sql | as-of | diff | verify | …``.
 
-Exit codes: 0 done; 1 the log is damaged (`verify`), rows were rejected (`import`)
-or a projection or saga wants looking after (`status`); 2 the command was not understood or its
-input not accepted; 3 the log cannot be opened, read or written; 130 interrupted.
+Exit codes: 0 done; 1 the log is damaged (`verify`), rows were rejected (`import`), a
+projection or saga wants looking after (`status`) or a cell failed (`report`); 2 the command
+was not understood or its input not accepted; 3 the log cannot be opened, read or written;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ examples:
 
 exit codes:
   0  done
-  1  verify found damage, import rejected rows, or a projection or saga is not well (status)
+  1  verify found damage, import rejected rows, a projection or saga is not well (status), or a
+     cell of the notebook failed (report)
   2  the command or its input cannot be accepted
   3  the log cannot be opened, read or written
 """
@@ -167,6 +169,17 @@ def _parser() -> argparse.ArgumentParser:
     made = command("restore", _restore, "make a log from a backup and check it", log=False)
     made.add_argument("source", metavar="BACKUP", help="folder of the backup")
     made.add_argument("log", metavar="LOG", help="new folder")
+    made = command(
+        "report", _report, "run a notebook and write one HTML file that needs nothing", log=False
+    )
+    made.add_argument("notebook", metavar="NOTEBOOK", help="the .ipynb file; it stays as it is")
+    made.add_argument(
+        "-p", "--param", metavar="NAME=VALUE", action="append", default=[],
+        help="new value of a parameter: assigned in the cell tagged 'parameters', or in the first",
+    )  # fmt: skip
+    made.add_argument("-o", "--output", metavar="FILE", help="(default: the notebook's name.html)")
+    made.add_argument("--no-code", action="store_true", help="leave the code of the cells out")
+
     made = command("lab", _lab, "open JupyterLab on a folder of notebooks", log=False)
     made.add_argument("folder", nargs="?", default=".", help="folder (default: this one)")
     made.add_argument("rest", nargs=argparse.REMAINDER, help="more options for JupyterLab")
@@ -350,6 +363,23 @@ def _backup(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> int:
     with _face.restore(options.source, options.log) as log:
         print(f"restored {log.next_position:,} events to {log.path}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from esnb.report import report
+
+    given = {}
+    for pair in options.param:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"-p {pair}: say NAME=VALUE")
+        given[name] = value
+    ran = report(options.notebook, options.output, given, code=not options.no_code)
+    print(f"wrote {ran.path}")
+    if ran.error is not None:
+        print(f"esnb: stopped in {visible(ran.error, 2000)}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -316,9 +316,8 @@ export function render(ui, { model, el, signal }) {
     if (now.field !== before.field || now.change !== before.change) choose({});
     if (now.stream !== before.stream && now.stream) pick(now.stream, false);
     else if (now.view !== before.view || now.raw !== before.raw) drawOne();
-  }, 60);
-  model.on("change:settings", follow);
-  signal?.addEventListener("abort", () => model.off("change:settings", follow));
+  }, 30);
+  ui.hear(model, signal, "changed", follow);
   ui.hear(model, signal, "session", follow);
   const signed = (size) => (size === null || size === undefined ? "—"
     : `${size > 0 ? "+" : size < 0 ? "\u2212" : ""}${Math.abs(size).toLocaleString("en-US", { maximumFractionDigits: 6 })}`);

@@ -148,6 +148,8 @@ class StateDiff(Piece):
                 settings[end] = ends.kept(settings[end], self._zone)
         _check(settings)
         super().change(**settings)
+        # What the browser changes itself it need not be told.
+        self.say({"event": "changed"})
 
     # --- what it shows, without a browser ----------------------------------------------------
 
@@ -234,6 +236,15 @@ class StateDiff(Piece):
     # --- with the browser --------------------------------------------------------------------
 
     @intent
+    def ask_set(self, changes: dict[str, Any]) -> Mapping[str, Any]:
+        """Take over how it is shown: view, raw, clock."""
+        names = {"view", "raw", "clock"}
+        wanted = {name: value for name, value in changes.items() if name in names}
+        _check(wanted)
+        Piece.change(self, **wanted)
+        return {}
+
+    @intent
     def ask_open(self) -> Mapping[str, Any]:
         """Return the first level: how many aggregates differ, and in which fields."""
         compared = self.compared()
@@ -261,7 +272,7 @@ class StateDiff(Piece):
     @intent
     def ask_list(self, field: str | None = None, change: str | None = None) -> Mapping[str, Any]:
         """Make the list of aggregates; return how long it is, and the commonest values."""
-        self.change(field=field, change=change)
+        Piece.change(self, field=field, change=change)
         compared = self.compared()
         self._listed = compared.listed(field, change)
         self._age += 1
@@ -303,7 +314,7 @@ class StateDiff(Piece):
         """Return the second level: what differs in one aggregate, and which events did it."""
         compared = self.compared()
         found = compared.of(stream).to_pylist()
-        self.change(stream=stream)
+        Piece.change(self, stream=stream)
         before, after = compared.states(stream)
         kinds = {name: field.type for name, field in self.timeline.fields.items()}
         causes: dict[Any, int] = {}
@@ -354,11 +365,11 @@ class StateDiff(Piece):
             for end, text in (("a", a.strip()), ("b", b.strip()))
         )
         before = {end: self.settings[end] for end in ("a", "b")}
-        self.change(a=first, b=second)
+        Piece.change(self, a=first, b=second)
         try:
             self.compared()
         except Exception:
-            self.change(**before)
+            Piece.change(self, **before)
             raise
         plain_ends = [one for one in (first, second) if isinstance(one, str)]
         if self.session is not None and len(plain_ends) == 2:
@@ -419,7 +430,8 @@ class StateDiff(Piece):
     def _session_changed(self, change: Any) -> None:
         begun = self.settings["begun"]
         window = change["new"] or (begun["a"], begun["b"])
-        self.change(a=window[0], b=window[1])
+        kept = (ends.kept(one, self._zone) for one in window)
+        Piece.change(self, **dict(zip("ab", kept, strict=True)))
         super()._session_changed(change)
 
     @property

@@ -1,0 +1,143 @@
+"""Differences of two states, as a user sees them."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+CELL = """
+import esnb
+log = esnb.open("../data/shop", read_only=True)
+session = esnb.widget.Session(log, "order", window=("2026-01-01", "2026-02-01"))
+diff = esnb.widget.StateDiff(session)
+diff
+"""
+HOSTILE = """
+import tempfile, esnb
+bad = '<img src=x onerror="window.__x=1">\\u202e$x$</script>'
+log = esnb.create(tempfile.mkdtemp() + "/log", zone="UTC")
+log.append("order-" + bad, [esnb.DomainEvent(bad, {bad: {bad: bad}, "n": 2**60}, actor=bad)])
+diff = esnb.widget.StateDiff(log, None, None, of="order", raw=True)
+diff
+"""
+
+
+def test_from_the_population_to_the_event(notebook):
+    page = notebook.of(CELL).page
+    assert notebook.cell_errors() == []
+    piece = page.locator(".esnb-piece")
+    # As many as Python counts.
+    counts = json.loads(
+        notebook.python(
+            "import json; told = diff.ask_open();"
+            "print(json.dumps([told['population'], told['streams']]))"
+        )
+    )
+    differ = sum(counts[1].values())
+    expect(piece.locator(".esnb-diff-total")).to_have_text(
+        f"{differ:,} of {counts[0]:,} aggregates differ"
+    )
+    kinds = piece.get_by_role("group", name="Kind of change")
+    expect(kinds).to_contain_text(f"+ added {counts[1]['added']:,}")
+    expect(piece.locator(".esnb-status")).to_contain_text(f"{differ:,} of {counts[0]:,} listed")
+    expect(piece.locator(".esnb-status")).to_contain_text("times in Europe/Berlin")
+    notebook.part(piece, "population")
+
+    # A field: what went over into what, the largest first; the session looks at them.
+    piece.get_by_role("button", name="total:").click()
+    expect(piece.locator(".esnb-status")).to_contain_text("largest difference first")
+    page.wait_for_function("() => document.querySelectorAll('.esnb-row').length > 3")
+    chosen = notebook.python("print(len(session.streams), '|', session.streams.label)")
+    assert chosen.endswith("| total differs: 2026-01-01 to 2026-02-01")
+    kinds.get_by_role("button", name="changed").click()
+    expect(piece.locator(".esnb-row").first).to_contain_text("~ changed")
+    first = piece.locator(".esnb-row .esnb-cell").first.inner_text()
+
+    # The keys: next, before, unified, raw; the notebook's own keys are left alone.
+    cells = len(notebook.cells())
+    piece.focus()
+    piece.press("n")
+    expect(piece.locator(".esnb-diff-stream")).to_have_text(first)
+    total = piece.locator(".esnb-diff-table tr").filter(has_text="total")
+    event = notebook.python(f"print([r for r in diff.ask_one({first!r})['events']][0]['type'])")
+    expect(piece.locator(".esnb-diff-table")).to_contain_text(event)
+    expect(total.first).to_be_visible()
+    piece.press("n")
+    expect(piece.locator(".esnb-diff-stream")).not_to_have_text(first)
+    piece.press("p")
+    expect(piece.locator(".esnb-diff-stream")).to_have_text(first)
+    piece.press("u")
+    expect(piece.locator(".esnb-diff-unified")).to_contain_text("total")
+    piece.press("r")
+    expect(piece.locator(".esnb-diff-raw")).to_contain_text('"total"')
+    piece.press("u")
+    expect(piece.locator(".esnb-diff-two")).to_contain_text('"total"')
+    settings = json.loads(notebook.python("import json; print(json.dumps(diff.settings))"))
+    assert (settings["view"], settings["raw"], settings["stream"]) == ("side", True, first)
+    assert len(notebook.cells()) == cells
+
+    # The event behind a value goes to the session.
+    piece.locator(".esnb-diff-event").first.click()
+    expect(piece.locator(".esnb-piece[data-busy]")).to_have_count(0)
+    assert notebook.python("print(session.event_id, session.streams.label)").split() == [
+        notebook.python(f"print(diff.ask_one({first!r})['events'][0]['id'])"), first,
+    ]  # fmt: skip
+
+    # A file, from the keyboard.
+    piece.focus()
+    piece.press("x")
+    expect(page.get_by_role("menuitem").first).to_be_focused()
+    with page.expect_download() as started:
+        page.keyboard.press("Enter")
+    assert started.value.suggested_filename == "diff-order.csv"
+    expect(piece.locator(".esnb-status")).to_contain_text("diff-order.csv")
+
+    # The window of the session is A and B; what is typed is the window.
+    notebook.python("session.window = ('2025-12-01', '2025-12-24')")
+    ends = piece.locator("input.esnb-diff-end")
+    expect(ends.nth(0)).to_have_value("2025-12-01")
+    ends.nth(1).fill("2025-12-20 12:00")
+    ends.nth(1).press("Enter")
+    expect(piece.locator(".esnb-problem")).to_be_hidden()
+    page.wait_for_function("() => !document.querySelector('.esnb-piece[data-busy]')")
+    assert notebook.python("print(session.window[1])") == "2025-12-20 11:00:00+00:00"
+    ends.nth(0).fill("someday")
+    ends.nth(0).press("Enter")
+    expect(piece.locator(".esnb-problem")).to_contain_text("someday")
+    piece.get_by_role("button", name="Close").click()
+    ends.nth(0).fill("2025-12-20 12:00")
+    ends.nth(0).press("Enter")
+    expect(piece.locator(".esnb-empty")).to_contain_text("Nothing differs between")
+    notebook.part(piece, "empty")
+
+    notebook.python("diff.change(a='2026-01-01', b='2026-02-01', field=None, change=None)")
+    expect(piece.locator(".esnb-diff-total")).to_contain_text(f"{differ:,} of")
+    expect(piece.locator(".esnb-diff-raw")).to_be_visible()
+    for wide in (1100, 900):
+        page.set_viewport_size({"width": wide, "height": 1500})
+        for name in ("light", "dark"):
+            notebook.theme(name)
+            notebook.part(piece, f"diff-{wide}-{name}")
+        beyond = piece.evaluate("node => node.scrollWidth - node.clientWidth")
+        assert beyond <= 0, wide
+    assert notebook.errors == []
+
+
+def test_what_was_true_and_hostile_texts(notebook):
+    page = notebook.of(HOSTILE).page
+    assert notebook.cell_errors() == []
+    piece = page.locator(".esnb-piece")
+    row = piece.locator(".esnb-row").first
+    expect(row).to_contain_text("order-<img src=x")
+    row.click()
+    expect(piece.locator(".esnb-diff-raw")).to_contain_text("U+202E$x$</script>")
+    expect(piece.locator(".esnb-diff-raw")).to_contain_text(str(2**60))
+    piece.get_by_role("button", name="as it was true").click()
+    expect(piece.locator(".esnb-status")).to_contain_text("as it was true")
+    expect(piece.locator(".esnb-diff-event").first).to_contain_text("<img src=x")
+    notebook.part(piece, "hostile")
+    assert page.evaluate("window.__x") is None
+    assert page.locator("mjx-container").count() == 0
+    assert notebook.errors == []

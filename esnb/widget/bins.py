@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from esnb import instants
 from esnb.chart.steps import Step, fitting, step
@@ -33,6 +34,8 @@ Ints = npt.NDArray[np.int64]
 
 _SECOND = 1_000_000
 _HOUR = 3600 * _SECOND
+# From the year 1 to 1970.
+_BEGIN = -instants.micros(datetime(1, 1, 1, tzinfo=UTC))
 _CHOSEN = "_esnb_chosen"
 # So many names stand in the text of a query, where they choose files; more are joined.
 _FEW = 50
@@ -183,25 +186,24 @@ def whole(session: Session) -> Counts:
 def counted(session: Session, *, without: tuple[str, ...] = ()) -> Counts:
     """Count the events that a session looks at."""
     question = Question(session, without=without)
-    first, last, total = next(
-        zip(
-            *question.ask(f"min({question.time}), max({question.time}), count(*)")
-            .to_pydict()
-            .values(),
-            strict=True,
+    width = _width(*_span(session, without), session.zone)
+    while True:
+        lift = _BEGIN // width + 1
+        # Whole division of DuckDB goes towards zero: numbers before 1970 are lifted above it.
+        found = question.ask(
+            f"e.event_type AS kind, ({question.time} + {lift * width}) // {width} AS bin,"
+            f" count(*) AS count, min({question.time}) AS first, max({question.time}) AS last",
+            "GROUP BY ALL",
         )
-    )
-    if not total:
-        none = np.zeros(0, np.int64)
-        return Counts(_SECOND, (), none, none, none, None, None)
-    width = _width(first, last, session.zone)
-    # Whole division of DuckDB goes towards zero: only numbers from zero on are divided.
-    begin = first // width
-    found = question.ask(
-        f"e.event_type AS kind, ({question.time} - ({begin * width})) // {width} AS bin,"
-        " count(*) AS count",
-        "GROUP BY ALL",
-    )
+        if not found.num_rows:
+            none = np.zeros(0, np.int64)
+            return Counts(_SECOND, (), none, none, none, None, None)
+        first, last = (int(found["first"].to_numpy().min()), int(found["last"].to_numpy().max()))
+        finer = _width(first, last, session.zone)
+        if finer >= width:
+            break
+        # They stand closer together than all that there is.
+        width = finer
     names = found["kind"].combine_chunks().dictionary_encode()
     kind = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     count = found["count"].to_numpy()
@@ -211,7 +213,23 @@ def counted(session: Session, *, without: tuple[str, ...] = ()) -> Counts:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     types = tuple(spelled[place] for place in order)
-    return Counts(width, types, rank[kind], found["bin"].to_numpy() + begin, count, first, last)
+    return Counts(width, types, rank[kind], found["bin"].to_numpy() - lift, count, first, last)
+
+
+def _span(session: Session, without: tuple[str, ...]) -> tuple[int, int]:
+    """Return two times between which all events lie, as the files say, and the window."""
+    snapshot = session.log.snapshot()
+    ranges = [getattr(segment, f"{session.clock}_on") for segment in snapshot.segments]
+    ends = [instants.micros(end) for pair in ranges for end in pair]
+    if snapshot.tail.num_rows:
+        times = pc.min_max(snapshot.tail[f"{session.clock}_on"])
+        ends += [instants.micros(times[name].as_py()) for name in ("min", "max")]
+    first, last = min(ends, default=0), max(ends, default=0)
+    if session.window is not None and "window" not in without:
+        low, high = session.window
+        first = first if low is None else max(first, instants.micros(low))
+        last = last if high is None else min(last, instants.micros(high))
+    return first, max(first, last)
 
 
 def _width(first: int, last: int, zone: str) -> int:

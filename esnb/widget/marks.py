@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from esnb import instants
 from esnb.chart.over_time import MOST_MARKS
-from esnb.widget.bins import Ints, Question, whole
+from esnb.widget.bins import Counts, Ints, Question, whole
 from esnb.widget.session import Session
 
 __all__ = ["FEW_STREAMS", "MOST_LANES", "Lane", "Lanes", "laid"]
@@ -72,7 +72,14 @@ class Lanes(NamedTuple):
     density: Ints = _NONE
 
 
-def laid(session: Session, by: str | None, cells: int, most: int = MOST_MARKS) -> Lanes | None:
+def laid(
+    session: Session,
+    by: str | None,
+    cells: int,
+    most: int = MOST_MARKS,
+    *,
+    counts: Counts | None = None,
+) -> Lanes | None:
     """Return what stands in the lanes; None without events.
 
     Parameters
@@ -85,42 +92,62 @@ def laid(session: Session, by: str | None, cells: int, most: int = MOST_MARKS) -
         How many cells a lane has, about, if there are too many events for marks.
     most
         Above so many events a lane has cells.
+    counts
+        The events in sight, where they are counted already.
     """
     if by is None:
         few = session.streams is not None and len(session.streams) <= FEW_STREAMS
         by = "stream" if few else "event_type"
-    if by == "event_type" and session.window is None and session.streams is None:
-        return _of_whole(session, cells, most)
+    if by == "event_type" and counts is not None:
+        return _of_counts(session, counts, cells, most)
     question = Question(session)
+    if by == "event_type":
+        return _typed(question, session, cells, most)
     found = question.ask(
-        f"e.{by} AS name, count(*) AS count, min({question.time}) AS a, max({question.time}) AS b",
+        "e.stream AS name, count(*) AS count,"
+        f" min({question.time}) AS a, max({question.time}) AS b",
         "GROUP BY ALL",
     )
     if not found.num_rows:
         return None
-    lanes = _ranked(found, by)
-    if by == "event_type":
-        # In one order whatever the window: lanes do not jump while it is moved.
-        place = {name: number for number, name in enumerate(whole(session).types)}
-        lanes = tuple(sorted(lanes, key=lambda lane: place.get(lane.name or "", len(place))))
-    total = int(found["count"].to_numpy().sum())
-    left_out = total - sum(lane.events for lane in lanes)
     ends = (int(found["a"].to_numpy().min()), int(found["b"].to_numpy().max()))
-    return _filled(question, session, by, lanes, found.num_rows, left_out, ends, cells, most)
+    top = found.sort_by([("count", "descending"), ("name", "ascending")]).slice(0, MOST_LANES)
+    lanes = tuple(map(Lane, top["name"].to_pylist(), top["count"].to_pylist()))
+    left_out = int(found["count"].to_numpy().sum()) - sum(lane.events for lane in lanes)
+    axis = _axis(session, ends)
+    return _filled(question, session, by, lanes, found.num_rows, left_out, axis, cells, most)
 
 
-def _of_whole(session: Session, cells: int, most: int) -> Lanes | None:
-    """Lay out all time from the counts that are kept."""
-    counts = whole(session)
-    if session.event_types:
-        counts = counts.only(session.event_types)
+def _typed(question: Question, session: Session, cells: int, most: int) -> Lanes | None:
+    """Lay out types: one look at the events says how many there are of each, and where."""
+    ends: tuple[int, int] | None = None
+    if session.window is None or None in session.window:
+        first, last = question.ask(f"min({question.time}) AS a, max({question.time}) AS b")
+        if first[0].as_py() is None:
+            return None
+        ends = (first[0].as_py(), last[0].as_py())
+    axis = _axis(session, ends)
+    width, found = _cells(question, "event_type", axis, cells)
+    if not found.num_rows:
+        return None
+    names = found.group_by("name").aggregate([("count", "sum")])
+    ranked = names.sort_by([("count_sum", "descending"), ("name", "ascending")])
+    sizes = list(zip(ranked["name"].to_pylist(), ranked["count_sum"].to_pylist(), strict=True))
+    lanes = _cut(sizes, whole(session).types)
+    if sum(lane.events for lane in lanes) <= most:
+        return _filled(question, session, "event_type", lanes, len(sizes), 0, axis, cells, most)
+    return _dense("event_type", lanes, len(sizes), 0, axis, width, found)
+
+
+def _of_counts(session: Session, counts: Counts, cells: int, most: int) -> Lanes | None:
+    """Lay out all time from what is counted already."""
     if counts.first is None or counts.last is None or not counts.total:
         return None
     names = [
         (name, int(size)) for name, size in zip(counts.types, counts.sizes, strict=True) if size
     ]
     ends = (counts.first, counts.last)
-    lanes = _cut(names, "event_type")
+    lanes = _cut(names, whole(session).types)
     if counts.total <= most:
         return _filled(
             Question(session), session, "event_type", lanes, len(names), 0, ends, cells, most
@@ -131,7 +158,9 @@ def _of_whole(session: Session, cells: int, most: int) -> Lanes | None:
     begin = counts.first // counts.width
     columns = -(-bins // many)
     density = np.zeros((len(lanes), columns), np.int64)
-    lane = np.minimum(np.arange(len(counts.types)), len(lanes) - 1)
+    kept, rest = _places(lanes)
+    last = len(lanes) if rest is None else rest
+    lane = np.array([kept.get(name, last) for name in counts.types], np.int64)
     np.add.at(density, (lane[counts.kind], (counts.bin - begin) // many), counts.count)
     width = many * counts.width
     return Lanes(
@@ -146,13 +175,11 @@ def _filled(
     lanes: tuple[Lane, ...],
     names: int,
     left_out: int,
-    ends: tuple[int, int],
+    axis: tuple[int, int],
     cells: int,
     most: int,
 ) -> Lanes:
-    first, last = _axis(session, ends)
-    kept = {lane.name: place for place, lane in enumerate(lanes)}
-    rest = kept.pop(None, None)
+    kept, rest = _places(lanes)
     some = ""
     if rest is None and len(kept) < names:
         question.cursor.register("_esnb_lanes", pa.table({"name": pa.array(kept, pa.string())}))
@@ -166,16 +193,45 @@ def _filled(
         )
         lane = pa.array(_lane(events[by], kept, rest))
         events = events.append_column("lane", lane)
-        return Lanes(by, lanes, names, left_out, first, last, events)
+        return Lanes(by, lanes, names, left_out, *axis, events)
+    width, found = _cells(question, by, axis, cells, some)
+    return _dense(by, lanes, names, left_out, axis, width, found)
+
+
+def _cells(
+    question: Question, by: str, axis: tuple[int, int], cells: int, some: str = ""
+) -> tuple[int, pa.Table]:
+    """Return the length of a cell, and the events by name and cell."""
+    first, last = axis
     width = max(1, -(-(last - first + 1) // cells))
     found = question.ask(
         f"e.{by} AS name, ({question.time} - ({first})) // {width} AS cell, count(*) AS count",
         f"{some} GROUP BY ALL",
     )
+    return width, found
+
+
+def _dense(
+    by: str,
+    lanes: tuple[Lane, ...],
+    names: int,
+    left_out: int,
+    axis: tuple[int, int],
+    width: int,
+    found: pa.Table,
+) -> Lanes:
+    first, last = axis
+    kept, rest = _places(lanes)
     density = np.zeros((len(lanes), -(-(last - first + 1) // width)), np.int64)
     where = (_lane(found["name"], kept, rest), found["cell"].to_numpy())
     np.add.at(density, where, found["count"].to_numpy())
     return Lanes(by, lanes, names, left_out, first, last, None, first, width, density)
+
+
+def _places(lanes: tuple[Lane, ...]) -> tuple[dict[str | None, int], int | None]:
+    """Return the lane of each name, and that of all others if there is one."""
+    kept = {lane.name: place for place, lane in enumerate(lanes)}
+    return kept, kept.pop(None, None)
 
 
 def _lane(names: pa.ChunkedArray, kept: dict[str | None, int], rest: int | None) -> Ints:
@@ -187,27 +243,22 @@ def _lane(names: pa.ChunkedArray, kept: dict[str | None, int], rest: int | None)
     return found
 
 
-def _axis(session: Session, ends: tuple[int, int]) -> tuple[int, int]:
+def _axis(session: Session, ends: tuple[int, int] | None) -> tuple[int, int]:
     """Return the ends of the axis: those of the window, or of the events where it has none."""
-    first, last = ends
-    if session.window is not None:
-        low, high = session.window
-        first = first if low is None else instants.micros(low)
-        last = last if high is None else max(first, instants.micros(high) - 1)
-    return first, last
+    low, high = session.window or (None, None)
+    first = instants.micros(low) if low is not None else ends[0] if ends else 0
+    last = instants.micros(high) - 1 if high is not None else ends[1] if ends else first
+    return first, max(first, last)
 
 
-def _ranked(found: pa.Table, by: str) -> tuple[Lane, ...]:
-    top = found.sort_by([("count", "descending"), ("name", "ascending")])
-    if by == "stream":
-        top = top.slice(0, MOST_LANES)
-    names = zip(top["name"].to_pylist(), top["count"].to_pylist(), strict=True)
-    return _cut([(name, int(count)) for name, count in names], by)
+def _cut(names: list[tuple[str, int]], order: tuple[str, ...]) -> tuple[Lane, ...]:
+    """Return the lanes of types, the fullest first; those too many share the last one.
 
-
-def _cut(names: list[tuple[str, int]], by: str) -> tuple[Lane, ...]:
-    """Return the lanes of names, the fullest first; types too many share the last one."""
-    if by == "stream" or len(names) <= MOST_LANES:
-        return tuple(Lane(name, count) for name, count in names[:MOST_LANES])
-    kept = [Lane(name, count) for name, count in names[: MOST_LANES - 1]]
-    return (*kept, Lane(None, sum(count for _, count in names[MOST_LANES - 1 :])))
+    They stand in one order, whatever the window: lanes do not jump while it is moved.
+    """
+    few = len(names) <= MOST_LANES
+    place = {name: number for number, name in enumerate(order)}
+    kept = [Lane(name, count) for name, count in names[: MOST_LANES if few else MOST_LANES - 1]]
+    kept.sort(key=lambda lane: place.get(lane.name or "", len(place)))
+    rest = [] if few else [Lane(None, sum(count for _, count in names[MOST_LANES - 1 :]))]
+    return (*kept, *rest)

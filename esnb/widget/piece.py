@@ -96,7 +96,6 @@ class Piece(anywidget.AnyWidget):
     follows: ClassVar[tuple[str, ...]] = ()
     # A piece whose constructor refused is closed too, when it goes.
     session: Session | None = None
-    _following = False
 
     _esm = (_FOLDER / "loader.js").read_text()
     piece = traitlets.Unicode().tag(sync=True)
@@ -117,7 +116,6 @@ class Piece(anywidget.AnyWidget):
         self.on_msg(self._heard)
         if session is not None and self.follows:
             session.observe(self._session_changed, names=list(self.follows))
-            self._following = True
 
     # --- what it shows, without a browser ----------------------------------------------------
 
@@ -138,6 +136,16 @@ class Piece(anywidget.AnyWidget):
     def chart(self) -> Any:
         """Return an Altair chart of the same, or None: the picture without a kernel."""
         return None
+
+    def picture(self) -> bytes | None:
+        """Return a PNG of the same, or None: the chart as a picture."""
+        chart = self.chart()
+        if chart is None:
+            return None
+        from esnb.chart import mimebundle
+
+        drawn: bytes = mimebundle(chart.to_dict())[0]["image/png"]
+        return drawn
 
     def title(self) -> str:
         """Return what stands above the static picture."""
@@ -224,11 +232,8 @@ class Piece(anywidget.AnyWidget):
         """Return what stays where no kernel runs: picture and first rows, by MIME type."""
         data: dict[str, Any] = {}
         parts = []
-        chart = self.chart()
-        if chart is not None:
-            from esnb.chart import mimebundle
-
-            picture = mimebundle(chart.to_dict())[0]["image/png"]
+        picture = self.picture()
+        if picture is not None:
             data["image/png"] = base64.b64encode(picture).decode()
             said = html.escape(visible(self.title(), 300), quote=True)
             parts.append(f'<img alt="{said}" src="data:image/png;base64,{data["image/png"]}">')

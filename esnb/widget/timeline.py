@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from esnb import instants
+from esnb.chart.bars import bars_png
 from esnb.chart.counts import Shown, count_events, public
 from esnb.chart.over_time import draw_events
 from esnb.errors import InstantError, QueryError, shown
@@ -125,6 +126,19 @@ class Timeline(Piece):
         drawn = self._shown()
         return draw_events(drawn, str(drawn.step), f"{self.session.clock}_on")
 
+    def picture(self) -> bytes:
+        """Return the overview as a PNG: Altair would keep the living timeline waiting."""
+        counts = self._counts()
+        zone = self.session.zone
+        at, bars, width = np.zeros(0, np.int64), np.zeros((1, 0), np.int64), counts.step(_BARS)
+        if counts.first is not None and counts.last is not None:
+            at = edges(width, counts.first, counts.last, zone)
+            bars = counts.bars(at)
+        said = (
+            f"{counts.total:,} events by {self.session.clock}_on, 1 bar = {width}, times in {zone}"
+        )
+        return bars_png(at.tolist(), bars.sum(axis=0).tolist(), title=said, zone=zone)
+
     @property
     def sql(self) -> str:
         """The SQL by which `data` is counted."""
@@ -168,7 +182,8 @@ class Timeline(Piece):
         if session.window is None and session.streams is None:
             counts = whole(session)
             return counts.only(session.event_types) if session.event_types else counts
-        return self._asked(())
+        # Without a window the same that the overview has counted.
+        return self._asked(() if session.window is not None else ("window",))
 
     def _asked(self, without: tuple[str, ...]) -> Counts:
         session = self.session
@@ -223,7 +238,8 @@ class Timeline(Piece):
     def ask_view(self, cells: int) -> Answer:
         """Return the window, and what stands in the lanes."""
         session = self.session
-        lanes = laid(session, self.settings["lanes"], max(10, min(cells, 2_000)))
+        counts = self._counts() if session.window is None else None
+        lanes = laid(session, self.settings["lanes"], max(10, min(cells, 2_000)), counts=counts)
         content: dict[str, Any] = {
             "window": self._window(),
             "zone": session.zone,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from esnb import instants
 from esnb.duck import connect
@@ -37,6 +38,7 @@ __all__ = [
 # the last choice.
 _KEPT = 5
 _LABEL = 80
+_HOURS = timedelta(hours=2)
 
 
 class _Kept(NamedTuple):
@@ -76,11 +78,22 @@ def session_flow(
     if place is not None and found is None:
         kept.append(kept.pop(place))
         return kept[-1].flow
+    if found is None and streams is not None:
+        # What is in memory is narrowed there: of a large log that is a tenth of the time.
+        whole = next((one.flow for one in kept if one.key == key and one.streams is None), None)
+        found = None if whole is None else _narrowed(whole, streams)
     if found is None:
         found = _asked(session, category, streams, window)
     kept.append(_Kept(key, streams, found))
     del kept[:-_KEPT]
     return found
+
+
+def _narrowed(flow: Flow, streams: Streams) -> Flow:
+    steps = flow.built()
+    names = streams.table["stream"].combine_chunks()
+    which = pc.is_in(steps.names.cast(pa.string()), value_set=names).to_numpy(zero_copy_only=False)
+    return Flow(flow.selection, steps.only(which))
 
 
 def _asked(
@@ -319,16 +332,21 @@ def read_window(given: object, declared: str | None) -> Window:
 
 
 def window_words(window: Window, zone: str) -> str:
-    """Return a window in words, in a zone.
+    """Return a window in words, in a zone; one of more than two hours to the minute.
 
     >>> window_words(read_window(("2026-01-01", None), "UTC"), "UTC")
     '2026-01-01 to …'
     """
-    return " to ".join(_moment(at, zone) for at in window)
+    first, second = window
+    fine = first is not None and second is not None and second - first < _HOURS
+    return " to ".join(_moment(at, zone, fine) for at in window)
 
 
-def _moment(at: datetime | None, zone: str) -> str:
+def _moment(at: datetime | None, zone: str, fine: bool) -> str:
     if at is None:
         return "…"
-    text = at.astimezone(instants.zone(zone)).isoformat(sep=" ", timespec="microseconds")[:26]
+    text = at.astimezone(instants.zone(zone)).isoformat(sep=" ", timespec="microseconds")
+    text = text[: 26 if fine else 16]
+    if not fine:
+        return text.removesuffix(" 00:00")
     return text.removesuffix(".000000").removesuffix(":00").removesuffix(" 00:00")

@@ -16,7 +16,7 @@ from esnb.errors import QueryError, shown
 from esnb.eventlog import EventLog
 from esnb.flow import Flow
 from esnb.show import visible
-from esnb.widget.flows import FlowPiece, named, way
+from esnb.widget.flows import FlowPiece, named, session_flow, way
 from esnb.widget.flowsql import variants_sql
 from esnb.widget.piece import intent
 from esnb.widget.session import Session, Streams
@@ -242,6 +242,11 @@ class Variants(FlowPiece):
         if self.session is not None and not getattr(flow.selection, "by", None):
             label = words if before is None else f"{before.label}, {words}"
             streams = Streams(label, named(flow))
+            if self._flow is None:
+                window = self.session.window
+                session_flow(
+                    self.session, self._category, streams=streams, window=window, found=flow
+                )
         self._chosen = _Chosen(variant, words, flow, streams, before)
         if self.session is not None and streams is not None:
             self.session.streams = streams

@@ -329,6 +329,13 @@ def test_flows_of_a_session_are_not_mixed_up(log):
     assert session_flow(session) is whole
     assert session_flow(session, streams=some) is narrowed
     assert session_flow(Session(log, "order")) is not whole
+    # Narrowed in memory it is what the log answers.
+    log_says = log.flow("order", streams=some.table).directly_follows().fetchall()
+    assert narrowed.directly_follows().fetchall() == log_says
+    none = Streams("none", some.table.slice(0, 0))
+    assert len(session_flow(session, streams=none)) == 0
+    gone = Streams("gone", named(log.flow("order")).slice(0, 1))
+    assert session_flow(session, streams=gone).built().cases == 1
     session.clock = "recorded"
     assert session_flow(session) is not whole
 

@@ -15,6 +15,8 @@ __all__ = ["Order", "occurred_rows", "payload_name", "replayed"]
 
 Order = Literal["recorded", "occurred"]
 
+_FOLDED = "_esnb_replayed"
+
 _EVENT = (
     "stream",
     "revision",
@@ -81,5 +83,9 @@ def payload_name(fold: Fold) -> str:
 
 
 def _by_occurrence(cursor: duckdb.DuckDBPyConnection, fold: Fold, stream: str) -> str:
+    """Fold a stream on a cursor of its own, and return the table of its states."""
     rows = f"({occurred_rows(fold, f'e.stream = {literal(stream)}')})"
-    return f"({pipeline.every_sql(fold, pipeline.sided(cursor, fold, rows))})"
+    states = pipeline.every_sql(fold, pipeline.sided(cursor, fold, rows))
+    # Kept as long as the cursor: who looks at some of the rows, and then at others, folds once.
+    cursor.execute(f"CREATE TEMP TABLE {_FOLDED} AS {states}")
+    return _FOLDED

@@ -77,6 +77,7 @@ export function render(ui, { model, el, signal }) {
       const answer = await piece.ask("moment", { at, kind, tell });
       if (number !== asked) return;
       exact = answer;
+      drawNow();
       drawCounts();
       drawRows();
       drawStatus();
@@ -244,11 +245,12 @@ export function render(ui, { model, el, signal }) {
   }
 
   function drawNow() {
-    now?.setAttribute("transform", `translate(${scale.x(times[place])} 0)`);
+    const at = Math.max(times[0], Math.min(shown(), times[told.ticks - 1]));
+    now?.setAttribute("transform", `translate(${scale.x(at)} 0)`);
     chart.setAttribute("aria-valuemin", "1");
     chart.setAttribute("aria-valuemax", String(told.ticks));
     chart.setAttribute("aria-valuenow", String(place + 1));
-    chart.setAttribute("aria-valuetext", `${ui.instant(times[place], told.zone, short())}, ${ui.number(totals[place])} aggregates`);
+    chart.setAttribute("aria-valuetext", `${ui.instant(shown(), told.zone, "minute")}, ${ui.number(exact?.total ?? totals[place])} aggregates`);
   }
 
   let dragging = false;

@@ -168,18 +168,36 @@ export function render(ui, { model, el, signal }) {
   const gone = () => told.gone.has(place);
   const kinds = () => told.kinds;
 
+  // What does not fit is told beside the list anyway.
+  const columns = (width) => {
+    const digits = 18 + 8 * Math.max(2, ui.number(told?.rows?.revision.at(-1) ?? 0).length);
+    const room = width - digits - 130 - 14;
+    const also = room > 290;
+    return [
+      { name: "revision", words: "#", width: digits, right: true, text: ({ at }) => ui.number(told.rows.revision[at]) },
+      { name: "time", words: "time", width: 130, text: ({ at }) => ui.instant(told.rows.time[at], told.zone, "minute") },
+      { name: "event_type", words: "event", width: Math.max(110, also ? room - 150 : room), text: ({ at }) => type(at) },
+      ...(also ? [
+        { name: "actor", words: "actor", width: 96, text: ({ at }) => actor(at) },
+        { name: "changed", words: "fields", width: 54, right: true, text: ({ at }) => String(told.patches[at].length / 2) },
+      ] : []),
+    ];
+  };
   const grid = ui.grid({
-    label: "Events of the stream", height: HEIGHT - 30, count: 0,
-    columns: [
-      { name: "revision", words: "#", width: 40, right: true, text: ({ at }) => ui.number(told.rows.revision[at]) },
-      { name: "time", words: "time", width: 132, text: ({ at }) => ui.instant(told.rows.time[at], told.zone, "minute") },
-      { name: "event_type", words: "event", width: 136, text: ({ at }) => type(at) },
-      { name: "actor", words: "actor", width: 80, text: ({ at }) => actor(at) },
-      { name: "changed", words: "fields", width: 56, right: true, text: ({ at }) => String(told.patches[at].length / 2) },
-    ],
+    label: "Events of the stream", height: HEIGHT - 30, count: 0, columns: columns(330),
     fetch: async (first, count) => sight.slice(first, first + count).map((at) => ({ at })),
     picked: ({ at }) => show(at),
   });
+  let fitted = 0;
+  const fit = new ResizeObserver(() => {
+    const width = grid.node.clientWidth;
+    if (width && width !== fitted && told?.patches) {
+      fitted = width;
+      grid.refresh({ columns: columns(width), keep: true });
+    }
+  });
+  fit.observe(grid.node);
+  signal?.addEventListener("abort", () => fit.disconnect());
   const more = h("div", { class: "esnb-tools" });
   events.append(h("h4", null, "Events"), grid.node, more);
 
@@ -288,7 +306,7 @@ export function render(ui, { model, el, signal }) {
     sight = !wanted ? all : all.filter((at) => fits[told.rows.event_type[at]]
       || acted[told.rows.actor[at]]
       || told.patches[at].some((one, k) => k % 2 === 0 && fields[one]));
-    grid.refresh({ count: sight.length });
+    grid.refresh({ count: sight.length, columns: columns(grid.node.clientWidth || 330) });
     if (redraw) show(place, false);
   }
 

@@ -413,7 +413,12 @@ class Replay(Piece):
         before = first > 0
         rows = found.relation
         if last - first + before < total:
-            rows = rows.limit(last - first + before, first - before)
+            if found.clock == "recorded":
+                # Few rows are read for it, where a limit would sort them all.
+                ends = found.positions[first - before], found.positions[last - 1]
+                rows = rows.filter(f"position BETWEEN {ends[0]} AND {ends[1]}")
+            else:
+                rows = rows.limit(last - first + before, first - before)
         own = ", ".join(_OWN)
         times = "epoch_us(occurred_on) AS occurred, epoch_us(recorded_on) AS recorded"
         since = f"epoch_us({_since(found.clock)}) AS time"
@@ -446,10 +451,10 @@ class Replay(Piece):
             "rows": columns,
         }
         if len(states.rows) < total:
-            ends = (int(found.times[0]), int(found.times[-1]))
-            share = (found.times - ends[0]) / max(1, ends[1] - ends[0])
+            begin, end = int(found.times[0]), int(found.times[-1])
+            share = (found.times - begin) / max(1, end - begin)
             bins = np.minimum((share * _BINS).astype(np.int64), _BINS - 1)
-            told |= {"bins": np.bincount(bins, minlength=_BINS).tolist(), "ends": ends}
+            told |= {"bins": np.bincount(bins, minlength=_BINS).tolist(), "ends": (begin, end)}
         return told
 
     def _event(self, position: int) -> dict[str, Any] | None:

@@ -137,7 +137,7 @@ def test_filter_pin_time_and_clock(notebook):
     page.keyboard.press("Enter")
     expect(piece.get_by_role("alert")).to_contain_text("InstantError")
     piece.get_by_role("button", name="Close", exact=True).click()
-    piece.get_by_role("button", name="as occurred").click()
+    piece.get_by_role("button", name="occurred", exact=True).click()
     expect(status).to_contain_text("in the order in which they happened")
     assert notebook.python("print(replay.clock)") == "occurred"
 
@@ -173,21 +173,21 @@ def test_it_follows_the_session_and_keeps_its_place(notebook):
     notebook.part(piece, "replay-empty")
     notebook.python("session.streams = ['order-17', 'order-18']")
     status = piece.locator(".esnb-status")
-    expect(piece.get_by_role("textbox", name="Stream")).to_have_value("order-17", timeout=LONG)
+    expect(piece.get_by_role("combobox", name="Stream")).to_have_value("order-17", timeout=LONG)
     expect(status).to_contain_text("event")
     notebook.python(
         "session.event_id = log.events(stream='order-18').filter('revision = 1')"
         ".project('event_id').fetchone()[0]"
     )
-    expect(piece.get_by_role("textbox", name="Stream")).to_have_value("order-18")
+    expect(piece.get_by_role("combobox", name="Stream")).to_have_value("order-18")
     expect(status).to_contain_text("event 2 of")
     # The cell again: the place is kept, and there is one widget.
     notebook.run_all()
     expect(piece).to_have_count(1)
-    expect(piece.get_by_role("textbox", name="Stream")).to_have_value("order-18", timeout=LONG)
+    expect(piece.get_by_role("combobox", name="Stream")).to_have_value("order-18", timeout=LONG)
     expect(status).to_contain_text("event 2 of")
 
-    piece.get_by_role("textbox", name="Stream").fill("order-nope")
+    piece.get_by_role("combobox", name="Stream").fill("order-nope")
     page.keyboard.press("Enter")
     expect(piece.get_by_role("alert")).to_contain_text("no stream 'order-nope'")
     expect(status).to_contain_text("event 2 of")

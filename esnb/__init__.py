@@ -122,10 +122,11 @@ __all__ = [
 
 
 def load_ipython_extension(shell: object) -> None:
-    """Make ``%%esql`` known to a notebook: ``%load_ext esnb``."""
+    """Make ``%%esql`` and ``df.es`` known to a notebook: ``%load_ext esnb``."""
     from esnb import magic
 
     magic.load(shell)
+    import_module("esnb.pandas")
 
 
 def __getattr__(name: str) -> object:

@@ -148,6 +148,8 @@ class LogSelection:
         self.zone = log.zone or "UTC"
         self.declared = log.zone
         self.snapshot = log.snapshot()
+        # Held: a log that `esnb.read` made goes, with its files, when nothing holds it.
+        self._log = log
         self._session = log.session
         self._filters = Filters.read(given, log.zone)
         first, last = (self._filters.instants.get(f"{clock}_{end}") for end in ("from", "to"))

@@ -1,6 +1,7 @@
 // A table of any length: only the rows in sight are in the page, and only texts.
 
 const CELL = 300;
+let views = 0;
 
 export function render(ui, { model, el, signal }) {
   const { h } = ui;
@@ -11,6 +12,7 @@ export function render(ui, { model, el, signal }) {
   });
   const settings = () => model.get("settings");
   const set = (changes) => piece.ask("set", { changes }).catch(piece.problem);
+  const me = `view-${Date.now()}-${views++}`;
   let now = null; // what Python answered last
   let shown = null; // fields of the chosen row
   let details = true;
@@ -146,7 +148,7 @@ export function render(ui, { model, el, signal }) {
 
   const look = ui.latest(async (place) => {
     try {
-      const found = await piece.ask("row", { age: now.age, place });
+      const found = await piece.ask("row", { age: now.age, place, by: me });
       if (found.stale) open(); else show({ ...found, place });
     } catch (error) { piece.problem(error); }
   });
@@ -248,7 +250,7 @@ export function render(ui, { model, el, signal }) {
     if (place === null) { table.select(-1, false); show(null); } else if (age === now?.age) choosePlace(place);
   });
   ui.hear(model, signal, "session", ({ changed }) => (changed === "event_id" ? moved() : open()));
-  ui.hear(model, signal, "chosen", moved);
+  ui.hear(model, signal, "chosen", ({ by }) => { if (by !== me) moved(); });
   model.on("change:settings", open);
   signal.addEventListener("abort", () => model.off("change:settings", open));
   open();

@@ -170,6 +170,7 @@ class EventTable(Piece):
         self._condition = self._source.rows().checked(where) if where else ""
         self._orders: dict[Any, tuple[Rows, Order, object]] = {}
         self._shows: _Now | None = None
+        self._by = ""
         given = {
             "sort": sort,
             "descending": descending,
@@ -342,7 +343,8 @@ class EventTable(Piece):
         if change["name"] == "event_id":
             if change["new"] is None:
                 self.chosen = None
-            super()._session_changed(change)
+            if not self._by:
+                super()._session_changed(change)
         elif self._narrowing is not None:
             super()._session_changed(change)
 
@@ -352,7 +354,8 @@ class EventTable(Piece):
         if self.session is not None and change["new"] is not None and "event_id" in rows.names:
             (row,) = rows.texts(np.array([change["new"]]), ["event_id"])
             self.session.event_id = row[0]
-        self.say({"event": "chosen"})
+        # Who chose it by a key or click is at the next row already, maybe.
+        self.say({"event": "chosen", "by": self._by})
 
     @intent
     def ask_open(self) -> Mapping[str, Any]:
@@ -399,14 +402,18 @@ class EventTable(Piece):
         return {"rows": shows.rows.texts(part, shows.names, _CELL + 1)}
 
     @intent
-    def ask_row(self, age: int, place: int) -> Mapping[str, Any]:
-        """Choose a row, and return all its fields."""
+    def ask_row(self, age: int, place: int, by: str = "") -> Mapping[str, Any]:
+        """Choose a row, and return all its fields; `by` names the view in which it was chosen."""
         found = self._at(age, place)
         if found is None:
             return _STALE
         rows, number = found
         (texts,) = rows.texts(number, rows.names)
-        self.chosen = int(number[0])
+        self._by = by
+        try:
+            self.chosen = int(number[0])
+        finally:
+            self._by = ""
         return {
             "number": self.chosen,
             "fields": [

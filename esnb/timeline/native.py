@@ -6,7 +6,7 @@ import gc
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import make_dataclass
 from datetime import date, datetime
@@ -35,7 +35,8 @@ __all__ = ["Native"]
 # From this many rows on, a second process takes half of the streams.
 _WORTH_A_FORK = 100_000
 # What a row is, where it is not the number of its handler (or that and the number of them all,
-# for a payload that only pydantic reads).  Where a stream begins it is `_BEGINS` less that.
+# for a payload that only pydantic reads; or that and it twice, for a plain one of an older
+# version).  Where a stream begins it is `_BEGINS` less that.
 _NOTHING, _ENDED, _CARRIED, _BEGINS = -1, -2, -3, -7
 _META = (
     "stream", "revision", "position", "event_id", "occurred_on", "recorded_on", "actor",
@@ -107,10 +108,13 @@ class Native:
         )
         self.keeps = ("n_state",)
         self._schema = pa.schema([(name, arrow_type(sql)) for name, sql in self.adds])
-        # By event type: what reads it, what handles it, and the fields that this may change.
-        self._steps: dict[str, tuple[_Reader, Callable[[Any, Event], Any], set[str]]] = {
+        # By event type: what reads it, also of an older version, what handles it, and the fields
+        # that this may change.
+        self._steps: dict[
+            str, tuple[_Reader, _OldReader, Callable[[Any, Event], Any], set[str]]
+        ] = {
             event_type: (
-                _reader(event),
+                *_readers(event),
                 handler,
                 changed(owner, handler, description.fields),
             )
@@ -167,10 +171,10 @@ class Native:
         handled = pc.index_in(batch.column("handled"), value_set=kinds).fill_null(-1)
         codes = handled.to_numpy(zero_copy_only=False).astype(np.int64)
         plain = batch.column("plain").fill_null(False).to_numpy(zero_copy_only=False)
-        # SQL reads some older versions as they are, the readers here only the newest.
         version = batch.column("schema_version").to_numpy(zero_copy_only=False)
-        plain = plain & (version == self._newest[codes])
-        codes = np.where(plain | (codes < 0), codes, codes + len(kinds))
+        newest = version == self._newest[codes]
+        reader = np.where(plain, np.where(newest, 0, 2), 1)
+        codes = np.where(codes < 0, codes, codes + reader * len(kinds))
         codes[batch.column("ended").to_numpy(zero_copy_only=False)] = _ENDED
         codes[batch.column("carried").to_numpy(zero_copy_only=False)] = _CARRIED
         codes[begins] = _BEGINS - codes[begins]
@@ -191,7 +195,7 @@ class Native:
         kept: list[str | None] = [None] * batch.num_rows
         noted: dict[str, list[Any]] = {name: [] for name in self.fields}
         every = [(noted[name].append, name, self._shown[name]) for name in self.fields]
-        some = [[one for one in every if one[1] in step[2]] for step in steps]
+        some = [[one for one in every if one[1] in step[3]] for step in steps]
         look_up = _looking_up(batch)
         codes = self._codes(batch, begins)
         row = 0
@@ -206,16 +210,20 @@ class Native:
                     aggregate = owner(batch.column("stream")[row].as_py())
                     state = aggregate.__dict__
                 elif code >= 0 and row:
-                    notes = some[code if code < count else code - count]
+                    notes = some[code % count]
                 elif code == _NOTHING and row:
                     row += 1
                     continue
                 if code >= count:
-                    handler = steps[code - count][1]
-                    event = events[code - count]
-                    handler(aggregate, self._odd(event, batch, row, data, (look_up, row)))
+                    kind = code % count
+                    version = batch.column("schema_version")[row].as_py()
+                    if code < 2 * count:
+                        event = _odd(events[kind], data, version, (look_up, row))
+                    else:
+                        event = steps[kind][1](data, version, (look_up, row))
+                    steps[kind][2](aggregate, event)
                 elif code >= 0:
-                    read, handler, _ = steps[code]
+                    read, _, handler, _ = steps[code]
                     handler(aggregate, read(data, (look_up, row)))
                 elif code == _ENDED:
                     state.update(initial())
@@ -233,9 +241,8 @@ class Native:
 
     def _spread(self, name: str, values: list[Any], codes: Any) -> Any:
         """Return a column of `values`, each standing until the next is noted."""
-        touching = [number for number, step in enumerate(self._steps.values()) if name in step[2]]
-        count = len(self._steps)
-        marks = np.isin(codes, [*touching, *(number + count for number in touching)])
+        touching = [number for number, step in enumerate(self._steps.values()) if name in step[3]]
+        marks = (codes >= 0) & np.isin(codes % max(len(self._steps), 1), touching)
         marks |= codes < _NOTHING
         marks[:1] = True
         kind = self.kinds[name]
@@ -249,14 +256,6 @@ class Native:
                 f"its column ({kind.sql}) cannot: {error}"
             ) from error
         return made.take(pa.array(np.cumsum(marks) - 1))
-
-    def _odd(
-        self, event: type[Event], batch: pa.RecordBatch, row: int, data: str, envelope: object
-    ) -> Event:
-        found = event.from_payload(
-            parsed(data), version=batch.column("schema_version")[row].as_py()
-        )
-        return event.made(dict(found.__dict__), envelope, found.model_fields_set)
 
     def _told(self, batch: pa.RecordBatch, row: int, error: Exception) -> AggregateError:
         handled = batch.column("handled")[row].as_py()
@@ -320,21 +319,28 @@ class _Memory:
 
 
 _Reader = Callable[[str, object], Event]
+_OldReader = Callable[[str, int, object], Event]
 
 
-def _reader(event: type[Event]) -> _Reader:
-    """Return what reads a payload that SQL has found to be plain, several times faster.
+def _odd(event: type[Event], data: str, version: int | None, envelope: object) -> Event:
+    """Read any payload, as pydantic does."""
+    found = event.from_payload(parsed(data), version=version)
+    return event.made(dict(found.__dict__), envelope, found.model_fields_set)
 
-    A class with fields that SQL does not look into is read by pydantic as ever.
+
+def _readers(event: type[Event]) -> tuple[_Reader, _OldReader]:
+    """Return what reads payloads that SQL has found to be plain, several times faster.
+
+    The first reads those of the newest version, the second older ones, whose upcasters are then
+    such that what they make of a plain payload is one.  A class with fields that SQL does not
+    look into is read by pydantic as ever.
     """
     kinds = dict(paths_of(event))
     if set(kinds) != {(name,) for name in event.model_fields}:
-
-        def read_by_class(data: str, envelope: object) -> Event:
-            found = event.from_payload(parsed(data))
-            return event.made(dict(found.__dict__), envelope, found.model_fields_set)
-
-        return read_by_class
+        return (
+            lambda data, envelope: _odd(event, data, None, envelope),
+            lambda data, version, envelope: _odd(event, data, version, envelope),
+        )
     defaults = {
         name: field.default for name, field in event.model_fields.items() if not field.is_required()
     }
@@ -346,6 +352,9 @@ def _reader(event: type[Event]) -> _Reader:
     names = tuple(name for name, key, _ in made if key == name)
     usual = names if len(names) == len(made) else None
     converted = [(name, to) for name, _, to in made if to is not None]
+
+    def read_old(data: str, version: int, envelope: object) -> Event:
+        return filled(event.upcast(load(data), version), envelope)
 
     def read(data: str, envelope: object) -> Event:
         payload = load(data)
@@ -359,6 +368,9 @@ def _reader(event: type[Event]) -> _Reader:
             put(told, "__dict__", payload)
             put(told, "_esnb_envelope", envelope)
             return told
+        return filled(payload, envelope)
+
+    def filled(payload: Mapping[str, Any], envelope: object) -> Event:
         values, missing = {}, False
         for name, key, convert in made:
             if key in payload:
@@ -375,7 +387,7 @@ def _reader(event: type[Event]) -> _Reader:
             put(found, "__pydantic_fields_set__", said)
         return found
 
-    return read
+    return read, read_old
 
 
 def _converter(kind: Kind) -> Callable[[Any], Any] | None:

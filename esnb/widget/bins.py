@@ -192,13 +192,14 @@ def counted(session: Session, *, without: tuple[str, ...] = ()) -> Counts:
         # Whole division of DuckDB goes towards zero: numbers before 1970 are lifted above it.
         found = question.ask(
             f"e.event_type AS kind, ({question.time} + {lift * width}) // {width} AS bin,"
-            f" count(*) AS count, min({question.time}) AS first, max({question.time}) AS last",
+            " count(*) AS count",
             "GROUP BY ALL",
         )
         if not found.num_rows:
             none = np.zeros(0, np.int64)
             return Counts(_SECOND, (), none, none, none, None, None)
-        first, last = (int(found["first"].to_numpy().min()), int(found["last"].to_numpy().max()))
+        bins = found["bin"].to_numpy() - lift
+        first, last = _ends(question, int(bins.min()), int(bins.max()), width)
         finer = _width(first, last, session.zone)
         if finer >= width:
             break
@@ -213,7 +214,17 @@ def counted(session: Session, *, without: tuple[str, ...] = ()) -> Counts:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     types = tuple(spelled[place] for place in order)
-    return Counts(width, types, rank[kind], found["bin"].to_numpy() - lift, count, first, last)
+    return Counts(width, types, rank[kind], bins, count, first, last)
+
+
+def _ends(question: Question, low: int, high: int, width: int) -> tuple[int, int]:
+    """Return the times of the first and the last event, in the first and the last bin."""
+    column = f"e.{question.clock}_on"
+    early = f"{column} < make_timestamptz({(low + 1) * width})"
+    late = f"{column} >= make_timestamptz({high * width})"
+    first = question.ask(f"min({question.time}) AS at", f"AND {early}")["at"][0].as_py()
+    last = question.ask(f"max({question.time}) AS at", f"AND {late}")["at"][0].as_py()
+    return int(first), int(last)
 
 
 def _span(session: Session, without: tuple[str, ...]) -> tuple[int, int]:

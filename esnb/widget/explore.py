@@ -71,16 +71,16 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
         self._of_key = key
         self._made: dict[str, tuple[ipywidgets.Widget, ...]] = {}
         self.timeline = Timeline(self.session, key=key)
-        self._panes = [ipywidgets.VBox(layout={"width": "100%"}) for _ in PANES]
+        self._panes = [ipywidgets.VBox(layout={"width": "auto"}) for _ in PANES]
         self._tabs = ipywidgets.Tab(
             children=self._panes,
             titles=PANES,
             selected_index=PANES.index(first),
-            layout={"width": "100%"},
+            layout={"width": "auto"},
         )
         self._show()
         super().__init__(
-            children=(Chips(self.session), self.timeline, self._tabs), layout={"width": "100%"}
+            children=(Chips(self.session), self.timeline, self._tabs), layout={"width": "auto"}
         )
         self._tabs.observe(self._opened, "selected_index")
         self.session.observe(self._narrowed, _NARROWING)

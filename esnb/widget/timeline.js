@@ -35,7 +35,7 @@ export function render(ui, { model, el, signal }) {
   const labels = h("div", { class: "esnb-timeline-labels", role: "list", "aria-label": "Lanes" });
   const canvas = h("canvas", { class: "esnb-timeline-canvas", role: "img" });
   const scroll = h("div", { class: "esnb-timeline-lanes" }, labels, canvas);
-  const axis = s("svg", { class: "esnb-timeline-axis", height: 36, "aria-hidden": "true" });
+  const axis = s("svg", { class: "esnb-timeline-axis", height: 22, "aria-hidden": "true" });
   const tip = h("div", { class: "esnb-timeline-tip", role: "tooltip", hidden: true });
   const legend = h("div", { class: "esnb-timeline-legend", "aria-label": "Event types" });
   const chosen = h("div", { class: "esnb-timeline-event", "aria-live": "polite" });
@@ -308,9 +308,9 @@ export function render(ui, { model, el, signal }) {
         onclick: () => ask("lane", { by: view.by, name }),
       }, name === null ? `other (${view.names - view.lanes.length + 1} types)` : ui.visible(name, 60)),
       h("span", { class: "esnb-timeline-count" }, number(count)))));
-    const types = stream && view.types ? view.order : [];
-    ui.fill(legend, types.slice(0, 24).map((name) => h("span", null, glyph(name), ui.visible(name, 40))),
-      types.length > 24 ? h("span", null, `and ${types.length - 24} more types`) : null);
+    const types = stream && view.types ? view.order.filter((name) => view.types.includes(name)) : [];
+    ui.fill(legend, types.slice(0, 12).map((name) => h("span", null, glyph(name), ui.visible(name, 40))),
+      types.length > 12 ? h("span", null, `and ${number(types.length - 12)} more types`) : null);
   }
 
   function drawLanes() {
@@ -674,8 +674,8 @@ export function render(ui, { model, el, signal }) {
     if (!over?.total) { piece.status(`0 events, times in ${over?.zone ?? "UTC"}`); return; }
     const inSight = (view.lanes ?? []).reduce((sum, [, count]) => sum + count, 0);
     const words = [`${number(inSight)} of ${number(over.total)} events`];
-    if (view.by === "stream") words.push(`${number(view.lanes.length)} of ${number(view.names)} streams, those with most events`);
-    if (view.dense) words.push(`density, because they are more than 20,000 marks: darker is more, the darkest cell has ${number(view.most)} in ${ui.span(view.width)}`);
+    if (view.by === "stream") words.push(`${number(view.lanes.length)} of ${number(view.names)} streams${view.lanes.length < view.names ? ", those with most events" : ""}`);
+    if (view.dense) words.push(`density, because they are more than 20,000 marks: the stronger the colour the more, ${number(view.most)} in ${ui.span(view.width)} at most`);
     if (brush) words.push(`window ${ui.instant(brush[0], over.zone, fineness(brush[1] - brush[0]))} to ${ui.instant(brush[1], over.zone, fineness(brush[1] - brush[0]))} (${ui.span(brush[1] - brush[0])})`);
     words.push(`by ${over.clock}_on, times in ${over.zone}`);
     piece.status(words.join("; "));

@@ -20,6 +20,7 @@ export function render(ui, context) {
   let scale = null; // null: as wide as there is room
   let focused = null; // the box or arrow that has the focus, or had it before it was drawn anew
   let siblings = [];
+  let quiet = false; // while the focus is given back: no details over a new map
 
   // --- tools --------------------------------------------------------------------------------
 
@@ -105,8 +106,10 @@ export function render(ui, context) {
     const had = piece.body.contains(document.activeElement);
     redraw();
     if (!had || piece.body.contains(document.activeElement)) return;
+    quiet = true;
     (item(focused) ?? item("b0") ?? piece.body.querySelector(".esnb-grid-view") ?? piece.root)
       .focus({ preventScroll: true });
+    quiet = false;
   }
 
   function redraw() {
@@ -150,7 +153,7 @@ export function render(ui, context) {
     const { width, height, margin, order } = answer.placed;
     const common = (key, label) => ({
       "data-key": key, tabindex: "-1", role: "button", "aria-haspopup": "menu", "aria-label": label,
-      onfocus: (event) => { focused = key; hint(key, event.currentTarget); },
+      onfocus: (event) => { focused = key; if (!quiet) hint(key, event.currentTarget); },
       onblur: () => hint(null),
       onpointermove: (event) => hint(key, null, event),
       onpointerleave: () => hint(null),

@@ -188,6 +188,9 @@ export function frame({ model, el, signal }, { title, label, help = [] }) {
     }, "Keys") : null,
     copy),
   keyHelp, bar, told, body, h("footer", { class: "esnb-foot" }, status));
+  // The lab looks at the element that has the focus before it looks at those around it.
+  root.addEventListener("focusin", (event) =>
+    event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   el.append(root);
   hideFallback(model, el);
 

@@ -23,7 +23,7 @@ export function render(ui, context) {
   });
   // In the last line: the rows shall not move under the pointer that chooses one.
   const narrowed = h("span", { class: "esnb-tools" });
-  const more = ui.button("Show 50 more", () => {
+  const more = ui.button("Show more", () => {
     wanted.limit = Math.min(500, wanted.limit + 50);
     keep("limit").then(load);
   }, { hidden: true, class: "esnb-button esnb-variants-more" });

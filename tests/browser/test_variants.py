@@ -65,7 +65,7 @@ def test_a_row_chooses_its_cases(notebook):
     piece.get_by_role("button", name="Short").click()
     expect(piece.locator(".esnb-map-legend")).to_contain_text("PaymentFailed")
     notebook.part(piece, "variants-short")
-    piece.get_by_role("button", name="Show 50 more").click()
+    piece.get_by_role("button", name="Show more").click()
     expect(rows).to_have_count(100)
 
     # A cell that is run again finds its settings; the window narrows the list.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -123,6 +124,8 @@ class StateDiff(Piece):
             category = of or (source.category if isinstance(source, Session) else None)
             self.timeline = log.timeline(category or _only(log))
         self._log: Source = self.timeline.source
+        # The lab answers browsers in a thread of their own, beside the cells.
+        self._lock = threading.RLock()
         self._listed: Listed | None = None
         self._age = 0
         self._compared: tuple[Any, Comparison] | None = None
@@ -175,8 +178,9 @@ class StateDiff(Piece):
         """
         stream = self.settings["stream"]
         if stream is not None:
-            return connect().from_arrow(self.compared().of(stream))
-        return self._looked_at(self.compared())
+            with self._lock:
+                return connect().from_arrow(self.compared().of(stream))
+        return self._looked_at(self.timeline.compare(*self._sides()))
 
     def changes(self) -> duckdb.DuckDBPyRelation:
         """Return every difference of the field and change that are chosen, aggregate by aggregate.
@@ -184,12 +188,14 @@ class StateDiff(Piece):
         The columns are those of `esnb.timeline.Timeline.diff`; on the valid clock without the
         event, which `data` names for one aggregate.
         """
-        return self.compared().rows(self.settings["field"], self.settings["change"])
+        with self._lock:
+            return self.compared().rows(self.settings["field"], self.settings["change"])
 
     @property
     def sql(self) -> str:
         """The SQL of `data`; of one aggregate, that of its rows among `changes`."""
-        stream, compared = self.settings["stream"], self.compared().inline()
+        stream = self.settings["stream"]
+        compared = self.timeline.compare(*self._sides()).inline()
         if stream is None:
             return str(self._looked_at(compared).sql_query())
         rows = compared.rows().sql_query()
@@ -230,10 +236,15 @@ class StateDiff(Piece):
 
     def chart(self) -> Any:
         """Return bars of how many aggregates were added, removed and changed, by field."""
-        compared = self.compared()
-        return difference_bars(compared.counts(), compared.population(), self.title())
+        with self._lock:
+            compared = self.compared()
+            return difference_bars(compared.counts(), compared.population(), self.title())
 
     # --- with the browser --------------------------------------------------------------------
+
+    def _answered(self, name: str, arguments: Any) -> Answer:
+        with self._lock:
+            return super()._answered(name, arguments)
 
     @intent
     def ask_set(self, changes: dict[str, Any]) -> Mapping[str, Any]:

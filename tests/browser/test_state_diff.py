@@ -24,6 +24,12 @@ diff
 """
 
 
+def cause(notebook, stream, name):
+    """What Python says of the first event behind a difference of an aggregate."""
+    asked = f"diff._answered('one', {{'stream': {stream!r}}}).content"
+    return notebook.python(f"print({asked}['events'][0][{name!r}])")
+
+
 def test_from_the_population_to_the_event(notebook):
     page = notebook.of(CELL).page
     assert notebook.cell_errors() == []
@@ -31,7 +37,7 @@ def test_from_the_population_to_the_event(notebook):
     # As many as Python counts.
     counts = json.loads(
         notebook.python(
-            "import json; told = diff.ask_open();"
+            "import json; told = diff._answered('open', {}).content;"
             "print(json.dumps([told['population'], told['streams']]))"
         )
     )
@@ -52,8 +58,12 @@ def test_from_the_population_to_the_event(notebook):
     chosen = notebook.python("print(len(session.streams), '|', session.streams.label)")
     assert chosen.endswith("| total differs: 2026-01-01 to 2026-02-01")
     kinds.get_by_role("button", name="changed").click()
-    expect(piece.locator(".esnb-row").first).to_contain_text("~ changed")
-    first = piece.locator(".esnb-row .esnb-cell").first.inner_text()
+    listed, first = notebook.python(
+        "found = diff.timeline.compare('2026-01-01', '2026-02-01').streams('total', 'changed');"
+        "rows = found.fetchall(); print(len(rows), rows[0][0])"
+    ).split()
+    expect(piece.locator(".esnb-status")).to_contain_text(f"{listed} of {counts[0]:,} listed")
+    expect(piece.locator(".esnb-row").first).to_contain_text(first)
 
     # The keys: next, before, unified, raw; the notebook's own keys are left alone.
     cells = len(notebook.cells())
@@ -61,7 +71,7 @@ def test_from_the_population_to_the_event(notebook):
     piece.press("n")
     expect(piece.locator(".esnb-diff-stream")).to_have_text(first)
     total = piece.locator(".esnb-diff-table tr").filter(has_text="total")
-    event = notebook.python(f"print([r for r in diff.ask_one({first!r})['events']][0]['type'])")
+    event = cause(notebook, first, "type")
     expect(piece.locator(".esnb-diff-table")).to_contain_text(event)
     expect(total.first).to_be_visible()
     piece.press("n")
@@ -80,10 +90,9 @@ def test_from_the_population_to_the_event(notebook):
 
     # The event behind a value goes to the session.
     piece.locator(".esnb-diff-event").first.click()
-    expect(piece.locator(".esnb-piece[data-busy]")).to_have_count(0)
-    assert notebook.python("print(session.event_id, session.streams.label)").split() == [
-        notebook.python(f"print(diff.ask_one({first!r})['events'][0]['id'])"), first,
-    ]  # fmt: skip
+    page.wait_for_function("() => !document.querySelector('.esnb-piece[data-busy]')")
+    assert notebook.python("print(session.event_id)") == cause(notebook, first, "id")
+    assert notebook.python("print(session.streams.label)") == first
 
     # A file, from the keyboard.
     piece.focus()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from esnb import instants
 
-__all__ = ["bars_png"]
+__all__ = ["bars_png", "bars_svg"]
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 720, 150, 70, 24
 _INK, _BAR = "#767676", "#3b82c4"  # readable on white as on black
@@ -35,6 +35,12 @@ def bars_png(edges: Sequence[int], counts: Sequence[int], *, title: str, zone: s
     """
     import vl_convert
 
+    drawn: bytes = vl_convert.svg_to_png(bars_svg(edges, counts, title=title, zone=zone), scale=2)
+    return drawn
+
+
+def bars_svg(edges: Sequence[int], counts: Sequence[int], *, title: str, zone: str) -> str:
+    """Return the same as SVG."""
     high, wide = _HEIGHT - _TOP - 30, _WIDTH - _LEFT - 10
     parts = [_text(0, 12, title)]
     if len(counts):
@@ -59,12 +65,8 @@ def bars_png(edges: Sequence[int], counts: Sequence[int], *, title: str, zone: s
             words = words if fine == "minutes" else words[:10]
             if x + 6 * len(words) < _WIDTH:
                 parts.append(_text(x, _HEIGHT - 10, words))
-    drawn = "".join(parts)
     size = f'width="{_WIDTH}" height="{_HEIGHT}"'
-    picture: bytes = vl_convert.svg_to_png(
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{drawn}</svg>', scale=2
-    )
-    return picture
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(parts)}</svg>'
 
 
 def _text(x: float, y: float, words: str, anchor: str = "start") -> str:

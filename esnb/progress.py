@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ def bar(
     delay
         Seconds of work before the bar is drawn.
     """
-    notebook = "ipykernel" in sys.modules
+    # A report has no use for a bar that nobody sees move.
+    notebook = "ipykernel" in sys.modules and not os.environ.get("ESNB_STATIC")
     if progress is False or (progress is None and not notebook and not sys.stderr.isatty()):
         yield lambda _: None
         return

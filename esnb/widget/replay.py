@@ -266,9 +266,10 @@ class Replay(Piece):
         try:
             with self.session.hold_trait_notifications():
                 self.session.event_id = None if event is None else event["event_id"]
-                by_valid = self.clock == "occurred" and event is not None
-                self.session.as_of = None if by_valid else position
-                self.session.valid_at = event["occurred_on"] if by_valid and event else None
+                if self._log is self.session.log:  # positions of another history are its own
+                    by_valid = self.clock == "occurred" and event is not None
+                    self.session.as_of = None if by_valid else position
+                    self.session.valid_at = event["occurred_on"] if by_valid and event else None
         finally:
             self._writing = False
         return {}

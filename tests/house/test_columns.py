@@ -34,6 +34,7 @@ ASKED: dict[type, dict[str, Callable[[Any], Any]]] = {
         "as_of": lambda line: line.as_of(SECOND),
         "valid_at": lambda line: line.valid_at(SECOND),
         "history": lambda line: line.history(),
+        "replay": lambda line: line.replay(line.as_of(SECOND).fetchone()[0], "occurred"),
         "diff": lambda line: line.diff(FIRST, SECOND),
         "diff_counts": lambda line: line.diff_counts(FIRST, SECOND),
         "blame": lambda line: line.blame(line.as_of(SECOND).fetchone()[0]),

@@ -290,6 +290,17 @@ def test_it_begins_with_the_session_follows_it_and_tells_it(log):
     assert Replay(session).ask_stream()["rows"]["position"][1] == position
 
 
+def test_positions_of_another_history_stay_with_it(log):
+    session = Session(log, "order", as_of=1)
+    other = log.timeline("order").what_if(drop="event_type = 'Paid'")
+    piece = Replay(other, "order-1", session=session)
+    answer = piece.ask_stream()
+    assert answer["rows"]["event_types"] == ["Placed", "Sent"]
+    piece.ask_choose(answer["rows"]["position"][1])
+    assert session.as_of == 1
+    assert log.event(session.event_id).event_type == "Sent"
+
+
 def test_a_key_keeps_the_place_until_another_stream_is_asked_for(log):
     piece = Replay(log, "order-1", key="kept")
     piece.ask_choose(3)

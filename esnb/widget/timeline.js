@@ -219,10 +219,16 @@ export function render(ui, { model, el, signal }) {
     tell();
   }
 
+  /** Ends that can be read: whole hours, minutes or seconds, as far as one sees a difference. */
+  function round([first, last]) {
+    const grain = [3600e6, 60e6, 1e6, 1e3].find((one) => one <= (last - first) / 200) ?? 1;
+    return [Math.round(first / grain) * grain, Math.round(last / grain) * grain];
+  }
+
   async function choose(window) {
-    brush = window;
+    brush = window && round(window);
     drawBrush();
-    await ask("window", { first: window ? Math.round(window[0]) : null, last: window ? Math.round(window[1]) : null });
+    await ask("window", { first: brush?.[0] ?? null, last: brush?.[1] ?? null });
   }
 
   let drag = null;

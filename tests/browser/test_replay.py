@@ -193,3 +193,61 @@ def test_it_follows_the_session_and_keeps_its_place(notebook):
     expect(status).to_contain_text("event 2 of")
     notebook.part(piece, "replay-problem")
     assert notebook.errors == []
+
+
+# The states that are made of patches, against rows that are simply kept; and texts of JSON.
+AGAINST_PLAIN = """async () => {
+  const name = [...globalThis.__esnb_modules.keys()].find((one) => one.startsWith("replay "));
+  const { parsed, states, differences, line } = await globalThis.__esnb_modules.get(name);
+  let seed = 7;
+  const chance = (n) => { seed = (seed * 1103515245 + 12345) % 2147483648; return seed % n; };
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const wrong = [];
+  for (let round = 0; round < 100; round += 1) {
+    const width = chance(4) + 1;
+    const base = Array.from({ length: width }, () => (chance(3) ? String(chance(3)) : null));
+    const rows = [];
+    const patches = [];
+    let row = base;
+    for (let at = chance(1000); at >= 0; at -= 1) {
+      const next = row.map((value) => (chance(3) ? value : chance(3) ? String(chance(4)) : null));
+      patches.push(next.flatMap((value, field) => (value === row[field] ? [] : [field, value])));
+      rows.push(next);
+      row = next;
+    }
+    const made = states({ base, patches, fields: base });
+    for (let look = 0; look < 40; look += 1) {
+      const at = chance(rows.length + 1) - 1;
+      if (!same(made.at(at), at < 0 ? base : rows[at])) wrong.push(["state", round, at]);
+      if (at < 0) continue;
+      const before = at ? rows[at - 1] : base;
+      const plain = rows[at].flatMap((value, field) =>
+        (value === before[field] ? [] : [[field, before[field], value]]));
+      if (!same(made.changes(at), plain)) wrong.push(["changes", round, at]);
+    }
+  }
+  const list = String.raw`[12345678901234567890,"x\\"1: 2, \\\\"]`;
+  const text = `{"a":1.50,"b":${list},"__proto__":{"$k":"#1"}}`;
+  return {
+    wrong,
+    shown: line(parsed(text)),
+    changed: differences(parsed('{"a":[1,2],"c":null}'), parsed('{"a":[1,3,4],"d":1}')),
+  };
+}"""
+
+
+def test_states_of_patches_are_those_of_plain_steps(notebook):
+    page = notebook.of(CELL).page
+    expect(page.locator(".esnb-status")).to_contain_text("event 12 of 12", timeout=LONG)
+    found = page.evaluate(AGAINST_PLAIN)
+    assert found["wrong"] == []
+    # Every digit is kept, and no name of a field is more than a name.
+    assert found["shown"] == (
+        r'{a: 1.50, b: [12345678901234567890, "x\"1: 2, \\"], __proto__: {$k: "#1"}}'
+    )
+    assert found["changed"] == [
+        [["a", "1"], "#2", "#3"],
+        [["a", "2"], None, "#4"],
+        [["c"], None, None],
+        [["d"], None, "#1"],
+    ]

@@ -153,7 +153,7 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
         """Return the streams in sight, those with most events first."""
         question = Question(self.session)
         return question.cursor.sql(
-            "SELECT e.stream, count(*) AS events, count(DISTINCT e.event_type) AS event_types,"  # noqa: S608
+            "SELECT e.stream, count(*) AS events,"  # noqa: S608
             " min(e.occurred_on) AS first_occurred, max(e.occurred_on) AS last_occurred"
             f" FROM events AS e WHERE {question.where} GROUP BY e.stream"
             " ORDER BY events DESC, e.stream"

@@ -97,7 +97,7 @@ def test_from_the_population_to_the_event(notebook):
     # A file, from the keyboard.
     piece.focus()
     piece.press("x")
-    expect(page.get_by_role("menuitem").first).to_be_focused()
+    expect(piece.get_by_role("menuitem").first).to_be_focused()
     with page.expect_download() as started:
         page.keyboard.press("Enter")
     assert started.value.suggested_filename == "diff-order.csv"

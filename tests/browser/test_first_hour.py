@@ -13,25 +13,30 @@ def test_the_first_hour_in_the_lab(notebook):
     assert notebook.cell_errors() == []
 
     charts = page.locator(".jp-OutputArea-output .vega-embed svg.marks")
-    expect(charts).to_have_count(3)
+    expect(charts).to_have_count(2)
     for title in ("Events over time by event_type", "States over time by status"):
         expect(charts.filter(has_text=title)).to_be_visible()
     assert page.locator(".mjx-container, mjx-container").count() == 0
 
-    # The slider moves by keyboard, and the chart follows.
-    followed = page.locator(".jupyter-widgets .vega-embed svg.marks")
-    reading = page.locator(".widget-slider .widget-readout")
-    handle = page.locator(".widget-slider .noUi-handle")
-    expect(reading).to_have_text("2025-12-24")
-    expect(followed).to_contain_text("24 December 2025: 2,459 orders")
-    handle.focus()
+    # All orders move by keyboard, and their counts follow.
+    population = page.locator(".esnb-piece[aria-label^='Replay of all']")
+    summary = population.locator(".esnb-population-summary")
+    expect(summary).to_contain_text("2025-12-24")
+    population.focus()
     for _ in range(3):
-        handle.press("ArrowRight")
-    expect(reading).to_have_text("2025-12-27")
-    expect(followed).to_contain_text(re.compile(r"27 December 2025: 2,[45]\d\d orders"))
-    handle.press("ArrowLeft")
-    expect(followed).to_contain_text("26 December 2025")
-    expect(followed).to_have_count(1)
+        page.keyboard.press("ArrowRight")
+    expect(summary).to_contain_text("2025-12-27")
+    page.keyboard.press("ArrowLeft")
+    expect(summary).to_contain_text("2025-12-26")
+
+    # The panel is whole, and the suspect can be stepped through.
+    expect(page.locator(".esnb-map-box").first).to_be_visible()
+    replay = page.locator(".esnb-piece[aria-label='Replay of one stream']")
+    expect(replay.locator(".esnb-status")).to_contain_text("event 12 of 12")
+    replay.focus()
+    page.keyboard.press("k")
+    expect(replay.locator(".esnb-status")).to_contain_text("event 11 of 12")
+    expect(replay).to_contain_text("OrderCorrected")
 
     # Ink follows the theme while one looks on.
     label = charts.first.locator(".role-axis-label text").first
@@ -39,7 +44,8 @@ def test_the_first_hour_in_the_lab(notebook):
     parts = {
         "events": page.locator(".jp-RenderedVegaCommon5").nth(0),
         "states": page.locator(".jp-RenderedVegaCommon5").nth(1),
-        "slider": page.locator(".widget-vbox").first,
+        "population": population,
+        "replay": replay,
     }
     for name in ("light", "dark"):
         notebook.theme(name)

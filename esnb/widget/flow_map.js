@@ -394,7 +394,7 @@ export function render(ui, context) {
   function drawTable() {
     const order = heaviest([...answer.edges.keys()]);
     const columns = answer.edges[0].tips.map(([name], place) => ({
-      name, words: name, width: place < 2 ? 150 : Math.max(80, 8 * name.length + 14), right: place > 1,
+      name, words: name, width: place < 2 ? 150 : Math.max(72, 7.5 * name.length + 24), right: place > 1,
       text: (row) => row.tips[place][1],
     }));
     const menuOf = (node) => {

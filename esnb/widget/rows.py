@@ -125,8 +125,8 @@ class Rows:
         for one in (f"({text}\n)", f"{text}\n"):
             gate.check(cursor, f"SELECT {one} FROM {self.table}")  # noqa: S608 (looked at, not run)
         try:
-            found = cursor.execute(f"SELECT ({text}\n) FROM {self.table} AS e LIMIT 0")  # noqa: S608
-            kinds = [str(column[1]) for column in found.description or []]
+            # Bound, and not run.
+            kinds = list(map(str, cursor.sql(f"SELECT ({text}\n) FROM {self.table} AS e").types))  # noqa: S608
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise QueryError(f"{shown(text)} is no condition on a row: {reason}") from None

@@ -73,7 +73,7 @@ export function render(ui, { model, el, signal }) {
   function width(name, place, rows) {
     const lengths = rows.map((row) => (row[place] ?? "—").length).sort((a, b) => a - b);
     const most = lengths[Math.floor(0.95 * (lengths.length - 1))] ?? 0;
-    return Math.round(Math.min(420, Math.max(56, 7.9 * Math.max(most, name.length + 2) + 14)));
+    return Math.round(Math.min(420, Math.max(56, 8.2 * Math.max(most, name.length + 2) + 14)));
   }
 
   const open = ui.latest(async () => {
@@ -168,7 +168,7 @@ export function render(ui, { model, el, signal }) {
       h("dl", null, row.fields.map(({ name, text, length, tree }) => {
         const words = ui.visible(name, 60);
         return [
-          h("dt", null, words,
+          h("dt", null, h("span", { class: words.length > 28 ? "esnb-table-long" : null }, words),
             ui.button("=", () => only(name, "is"), { "aria-label": `Only rows with this ${words}`, title: `Only rows with this ${words}` }),
             ui.button("≠", () => only(name, "is not"), { "aria-label": `Without rows with this ${words}`, title: `Without rows with this ${words}` })),
           h("dd", null, tree ? branch(tree) : ui.visible(text),

@@ -317,7 +317,8 @@ class EventTable(Piece):
             given.append(f"where={self._where!r}")
         for name, default in self.defaults.items():
             value = self.settings[name]
-            if value != default:
+            idle = name == "descending" and self.settings["sort"] is None
+            if value != default and not idle:
                 if name == "filters":
                     value = [tuple(one) for one in value]
                 given.append(f"{name}={value!r}")

@@ -27,7 +27,8 @@ rows
 
 
 def count(page, text):
-    expect(page.locator(".esnb-status")).to_contain_text(text)
+    # The first one waits for the kernel to send the code of the widget.
+    expect(page.locator(".esnb-status")).to_contain_text(text, timeout=60_000)
 
 
 def value(notebook, text):
@@ -98,7 +99,7 @@ def test_a_table_under_the_hand(notebook):
 
     # Columns.
     page.get_by_role("button", name="Columns").click()
-    page.get_by_label("recorded_on").check()
+    page.get_by_role("checkbox", name="recorded_on").check()
     expect(grid.get_by_role("columnheader", name="recorded_on")).to_be_visible()
     notebook.part(page.locator(".esnb-piece"), "table-columns")
     page.get_by_role("button", name="The usual ones").click()
@@ -169,7 +170,7 @@ def test_the_answer_to_a_question_is_a_table(notebook):
     assert notebook.cell_errors() == []
     count(page, "500 of 500 rows")
     expect(page.locator(".esnb-row").first).to_contain_text("$5 and $6")
-    expect(page.locator(".jp-OutputArea").nth(1)).to_contain_text("('SELECT', 'DataFrame', 500)")
+    expect(page.locator(".jp-OutputArea").nth(2)).to_contain_text("('SELECT', 'DataFrame', 500)")
     assert page.locator("mjx-container").count() == 0
     expect(page.locator(".esnb-fallback")).to_be_hidden()
     notebook.part(page.locator(".esnb-piece"), "table-esql")

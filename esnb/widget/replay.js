@@ -702,8 +702,10 @@ export function render(ui, { model, el, signal }) {
       if (streams) offer(streams);
       if (!stream) return;
       const at = stream === told?.stream && near !== undefined ? told.rows.position.indexOf(near) : -1;
-      if (at >= 0) show(at, false);
-      else if (stream !== told?.stream || near !== undefined) open(near === undefined ? { stream } : { stream, near });
+      if (at >= 0) {
+        show(at, false);
+        await piece.ask("set", { changes: { at: near } });
+      } else if (stream !== told?.stream || near !== undefined) open(near === undefined ? { stream } : { stream, near });
     } catch (error) { piece.problem(error); }
   }));
   open({});

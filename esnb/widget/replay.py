@@ -230,7 +230,8 @@ class Replay(Piece):
         told: dict[str, Any] = {"zone": self._zone(), "streams": self._offered(), "clock": clock}
         if stream is None:
             return {**told, "stream": None, "total": 0}
-        if near is None and at is None and stream == self.stream:
+        led = near is not None or at is not None
+        if not led and stream == self.stream:
             near, at = self._wanted()
         found = self._stream(stream, clock)
         try:
@@ -238,6 +239,10 @@ class Replay(Piece):
         except (EsnbError, duckdb.Error) as error:
             found = self._unfolded(stream, clock, error)
             shipped = self._shipped(found, found.place(near, at))
+        if led:
+            self.change(at=shipped["rows"]["position"][shipped["chosen"]])
+        elif stream != self.stream:
+            self.change(at=None)
         self.change(stream=stream, clock=clock)
         return {**told, "stream": stream, "error": found.error, **shipped}
 

@@ -274,6 +274,10 @@ def test_it_begins_with_the_session_follows_it_and_tells_it(log):
     event = next(log.read())
     session.event_id = event.event_id
     assert piece.ask_follow("event_id") == {"stream": "order-0", "near": 0}
+    assert piece.ask_stream("order-0", near=0)["chosen"] == 0
+    assert piece.settings["at"] == 0  # the cell, run again, begins there
+    assert piece.ask_stream("order-2")["chosen"] == 2
+    assert piece.settings["at"] is None
     session.event_id = "nobody's"
     assert piece.ask_follow("event_id") == {}
 

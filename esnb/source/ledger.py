@@ -160,7 +160,7 @@ class ImportResult:
     def _repr_html_(self) -> str:
         table = html_table(LEDGER_SCHEMA.names, self._first()) if self.rejected else ""
         more = self._more("<code>.ledger</code>")
-        return f'<div {UNTYPESET}><p>{escape(self._summary())}</p>{table}{more}</div>'
+        return f"<div {UNTYPESET}><p>{escape(self._summary())}</p>{table}{more}</div>"
 
     def _summary(self) -> str:
         return (

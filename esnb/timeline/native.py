@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import make_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +24,7 @@ from esnb.aggregate.root import Aggregate, column_value, handler_error
 from esnb.errors import AggregateError, EsnbError
 from esnb.instants import from_micros
 from esnb.timeline.arrowtypes import arrow_type
+from esnb.timeline.halves import can_fork, in_two, middle
 from esnb.timeline.odd import parsed
 
 __all__ = ["Native"]
@@ -129,11 +126,11 @@ class Native:
         """Yield the columns (see `esnb.timeline.fold.Side.run`)."""
         given = list(batches)
         rows = sum(batch.num_rows for batch in given)
-        if rows < _WORTH_A_FORK or not _can_fork():
+        if rows < _WORTH_A_FORK or not can_fork():
             yield from self._fold(given)
             return
-        cut = _middle(given, rows // 2)
-        yield from _in_two(self._fold, cut, [batch.num_rows for batch in given], self._schema)
+        cut = middle(given, rows // 2)
+        yield from in_two(self._fold, cut, [batch.num_rows for batch in given], self._schema)
 
     def _fold(self, batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stream: str | None = None
@@ -403,108 +400,3 @@ def _converter(kind: Kind) -> Callable[[Any], Any] | None:
         enum: Any = kind.python
         return lambda value: enum(value)
     return None
-
-
-# --- two processes ---------------------------------------------------------------------------
-
-
-def _can_fork() -> bool:
-    return (
-        "fork" in multiprocessing.get_all_start_methods()
-        and (os.cpu_count() or 1) > 1
-        and len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else (0, 1)) > 1
-    )
-
-
-def _middle(batches: list[pa.RecordBatch], near: int) -> tuple[list[Any], list[Any]]:
-    """Cut the rows in two where a stream begins, at or after row `near`."""
-    first: list[Any] = []
-    for place, batch in enumerate(batches):
-        if near >= batch.num_rows:
-            near -= batch.num_rows
-            first.append(batch)
-            continue
-        streams = batch.column("stream")
-        before = streams[near - 1].as_py() if near else None
-        if near == 0 and first:
-            before = first[-1].column("stream")[-1].as_py()
-        row = near
-        while row < batch.num_rows and streams[row].as_py() == before:
-            row += 1
-        if row == batch.num_rows:
-            near = 0
-            first.append(batch)
-            continue
-        head, tail = batch.slice(0, row), batch.slice(row)
-        return [*first, *([head] if row else [])], [tail, *batches[place + 1 :]]
-    return first, []
-
-
-def _in_two(
-    fold: Callable[[Sequence[Any]], Iterator[Any]],
-    halves: tuple[list[Any], list[Any]],
-    sizes: list[int],
-    schema: pa.Schema,
-) -> Iterator[Any]:
-    """Fold two halves at once, the second one in a process of its own; yield batches of `sizes`."""
-    mine, theirs = halves
-    if not theirs:
-        yield from _sized(fold(mine), sizes, schema)
-        return
-    with tempfile.TemporaryDirectory(prefix="esnb-fold-") as folder:
-        place = Path(folder, "half.arrow")
-        child = _forked(lambda: _written(place, fold(theirs), schema))
-        try:
-            here = list(fold(mine))
-            _, status = os.waitpid(child, 0)
-            child = 0
-        finally:
-            if child:
-                os.kill(child, 9)
-                os.waitpid(child, 0)
-        # What went wrong there goes wrong here too, and is then told in full.
-        there = _read(place) if status == 0 else fold(theirs)
-        yield from _sized((*here, *there), sizes, schema)
-
-
-def _forked(work: Callable[[], None]) -> int:
-    import warnings
-
-    with warnings.catch_warnings():
-        # The child runs Python and Arrow on what is in memory, and touches no lock of DuckDB.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        work()
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def _written(place: Path, batches: Iterable[Any], schema: pa.Schema) -> None:
-    with pa.OSFile(str(place), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-
-
-def _read(place: Path) -> list[Any]:
-    with pa.OSFile(str(place), "rb") as file:
-        found: list[Any] = pa.ipc.open_file(file).read_all().to_batches()
-    return found
-
-
-def _sized(batches: Iterable[Any], sizes: list[int], schema: pa.Schema) -> Iterator[Any]:
-    whole = pa.Table.from_batches(list(batches), schema)
-    start = 0
-    for size in sizes:
-        piece = whole.slice(start, size).combine_chunks()
-        start += size
-        if size:
-            yield piece.to_batches()[0]
-        else:
-            yield pa.RecordBatch.from_arrays(
-                [pa.array([], field.type) for field in schema], schema=schema
-            )

@@ -55,8 +55,8 @@ def walk(before: Any, after: Any, path: Path = ()) -> Iterator[tuple[str, str | 
             yield from walk(before.get(key, _ABSENT), after.get(key, _ABSENT), (*path, key))
     elif isinstance(before, list) and isinstance(after, list):
         for place in range(max(len(before), len(after))):
-            pair = (side[place] if place < len(side) else _ABSENT for side in (before, after))
-            yield from walk(*pair, (*path, place))
+            old, new = (side[place] if place < len(side) else _ABSENT for side in (before, after))
+            yield from walk(old, new, (*path, place))
     elif not _same(before, after):
         yield _words(path), _text(before), _text(after)
 

@@ -130,8 +130,16 @@ export function render(ui, { model, el, signal }) {
   const names = `esnb-streams-${Math.random().toString(36).slice(2)}`;
   const streamBox = h("input", {
     type: "text", "aria-label": "Stream", placeholder: "stream", list: names, size: "11",
-    onchange: () => { if (streamBox.value.trim()) open({ stream: streamBox.value.trim() }); },
+    // Enter in the field, or a name that was chosen from the list.
+    onchange: () => typed(), onkeydown: (event) => { if (event.key === "Enter") typed(); },
   });
+  let lastTyped = null;
+  function typed() {
+    const stream = streamBox.value.trim();
+    if (!stream || stream === lastTyped || stream === told?.stream) return;
+    lastTyped = stream;
+    open({ stream }).finally(() => { lastTyped = null; });
+  }
   const offered = h("datalist", { id: names });
   const playButton = ui.button("▶ Play", () => play(!timer), { "aria-pressed": "false" });
   const speeds = ui.choice("Speed", [["1", "1×"], ["10", "10×"], ["real", "real"]], speed, (name) => {

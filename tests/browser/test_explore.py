@@ -54,7 +54,7 @@ def test_a_window_narrows_the_map_and_the_table(notebook):
     shown(notebook, "events")
 
     brushed(page, 480, 500)
-    expect(page.locator(".esnb-chip")).to_have_count(1, timeout=SLOW)
+    expect(part(page, "What narrows the view").locator(".esnb-chip")).to_have_count(1, timeout=SLOW)
     notebook.idle()
     some = notebook.python("print(len(panel.data()))")
     assert 0 < int(some) < int(total)
@@ -71,7 +71,7 @@ def test_a_window_narrows_the_map_and_the_table(notebook):
     # Hidden panes have no views, and nothing was asked for them.
     expect(page.get_by_role("grid", name=re.compile("Events"))).to_have_count(0, timeout=SLOW)
     page.get_by_role("button", name=re.compile("Take back: 2")).click()
-    expect(page.locator(".esnb-chip")).to_have_count(0, timeout=SLOW)
+    expect(part(page, "What narrows the view").locator(".esnb-chip")).to_have_count(0, timeout=SLOW)
     assert notebook.errors == []
 
 
@@ -82,7 +82,7 @@ def test_an_edge_fills_the_table_of_streams(notebook):
     edge.focus()
     page.keyboard.press("Enter")
     page.locator(".esnb-menu").get_by_role("menuitem").first.click()
-    expect(page.locator(".esnb-chip")).to_have_count(1, timeout=SLOW)
+    expect(part(page, "What narrows the view").locator(".esnb-chip")).to_have_count(1, timeout=SLOW)
     notebook.idle()
     many = notebook.python("print(len(panel.session.streams))")
     assert 0 < int(many) < 4_000
@@ -125,7 +125,7 @@ def test_it_stays_whole_when_run_again_and_fits_small_windows(notebook):
     page = notebook.of(CELL).page
     page.set_viewport_size({"width": 900, "height": 1500})
     brushed(page, 400, 420)
-    expect(page.locator(".esnb-chip")).to_have_count(1, timeout=SLOW)
+    expect(part(page, "What narrows the view").locator(".esnb-chip")).to_have_count(1, timeout=SLOW)
     notebook.run_all()
     expect(part(page, "Timeline").locator(".esnb-status")).to_contain_text("density", timeout=SLOW)
     expect(page.locator(".esnb-timeline-over")).to_have_count(1, timeout=SLOW)

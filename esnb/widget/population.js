@@ -115,6 +115,7 @@ export function render(ui, { model, el, signal }) {
     }
     if (!below.isConnected) fill(piece.body, summary, chart, below);
     makeRows();
+    place = Math.min(place, told.ticks - 1); // there may be fewer than before
     drawChart();
     to(told.at === undefined ? told.ticks - 1 : before(told.at));
     exactly(told.at ?? times[place], false);

@@ -179,11 +179,11 @@ export function render(ui, { model, el, signal }) {
   // What does not fit is told beside the list anyway.
   const columns = (width) => {
     const digits = 18 + 8 * Math.max(2, ui.number(told?.rows?.revision.at(-1) ?? 0).length);
-    const room = width - digits - 130 - 14;
+    const room = width - digits - 138 - 14;
     const also = room > 290;
     return [
       { name: "revision", words: "#", width: digits, right: true, text: ({ at }) => ui.number(told.rows.revision[at]) },
-      { name: "time", words: "time", width: 130, text: ({ at }) => ui.instant(told.rows.time[at], told.zone, "minute") },
+      { name: "time", words: "time", width: 138, text: ({ at }) => ui.instant(told.rows.time[at], told.zone, "minute") },
       { name: "event_type", words: "event", width: Math.max(110, also ? room - 150 : room), text: ({ at }) => type(at) },
       ...(also ? [
         { name: "actor", words: "actor", width: 96, text: ({ at }) => actor(at) },

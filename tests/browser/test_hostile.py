@@ -46,6 +46,18 @@ CHARTS = (
     "chart.funnel_chart(flow, ['Step0', 'Step2'])",
     "chart.spectrum_chart(flow, 'Step0', 'Step2')",
 )
+PIECES = (
+    "esnb.widget.Timeline(log)",
+    "esnb.widget.EventTable(log, columns=['stream', 'event_type', 'actor', 'data'])",
+    "esnb.widget.EventTable(log.df('SELECT stream, data FROM events'))",
+    "esnb.widget.Replay(line, log.events().order('position').fetchone()[2])",
+    "esnb.widget.Population(line, 'status', every='hour')",
+    "esnb.widget.StateDiff(line, 30, 150)",
+    "esnb.widget.FlowMap(flow, coverage=1)",
+    "esnb.widget.Variants(flow)",
+    "esnb.widget.Chips(esnb.widget.Session(log, event_types=hostile.ATTACKS, streams=['nasty-x']))",
+    "esnb.explore(log, 'nasty', pane='Query')",
+)
 
 
 @pytest.fixture
@@ -110,3 +122,24 @@ def test_charts(hostile):
             mark.scroll_into_view_if_needed()
             mark.hover(force=True)
     assert notebook.page.locator("#vg-tooltip-element img, #vg-tooltip-element a").count() == 0
+
+
+def test_pieces(hostile):
+    notebook = hostile(*PIECES)
+    page = notebook.page
+    pieces = page.locator(".jp-OutputArea-output .esnb-piece")
+    # The panel is three of them.
+    expect(pieces).to_have_count(len(PIECES) + 2)
+    expect(page.locator(".esnb-piece[data-busy]")).to_have_count(0, timeout=60_000)
+    expect(page.locator(".esnb-problem:visible")).to_have_count(0)
+    for rows in page.locator(".esnb-row").all()[:40:5]:
+        rows.click(force=True)
+    for mark in ".esnb-map-box", ".esnb-map-edge", ".esnb-variants-row", ".esnb-timeline-glyph":
+        for one in page.locator(mark).all()[:3]:
+            one.hover(force=True)
+            one.click(force=True)
+            page.keyboard.press("Escape")
+    expect(page.locator(".esnb-piece[data-busy]")).to_have_count(0, timeout=60_000)
+    assert "<script>window.__x=1</script>" in "".join(pieces.all_inner_texts())
+    assert page.locator(".esnb-piece").locator("img, a[href], iframe, script").count() == 0
+    assert notebook.errors == []

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
-PARTS = ("events", "states", "slider")
+PARTS = ("events", "states", "population", "replay")
 
 
 def main() -> None:

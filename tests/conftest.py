@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,23 @@ settings.load_profile("esnb")
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("ESNB_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a browser in one worker, and those of servers: two cores carry one of each.
+
+    This stands in for ``--dist loadgroup``, which pytest-xdist 3.8 does not do under pytest 9.2:
+    it writes the group to where a test's name no longer is.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):  # type: ignore[misc]  # no types there
+        def _split_scope(self, nodeid: str) -> str:
+            folder = "/".join(nodeid.split("/", 2)[:2])
+            return folder if folder in ("tests/browser", "tests/projection") else nodeid
+
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

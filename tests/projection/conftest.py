@@ -106,10 +106,3 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 def log(tmp_path: Path) -> Iterator[EventLog]:
     with esnb.create(tmp_path / "log", zone="UTC", maintain=False) as opened:
         yield opened
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run all tests that use servers, so that they are started once."""
-    for item in items:
-        if "tests/projection" in str(item.path).replace("\\", "/"):
-            item.add_marker(pytest.mark.xdist_group("services"))

@@ -173,7 +173,7 @@ class EventTable(Piece):
         self._by = ""
         given = {
             "sort": sort,
-            "descending": descending,
+            "descending": descending and sort is not None,
             "columns": None if columns is None else list(columns),
             "filters": [list(one) for one in filters],
             "find": find,

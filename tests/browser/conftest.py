@@ -25,7 +25,6 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from _pytest.runner import runtestprotocol
 from playwright.sync_api import BrowserContext, Locator, Page, Request, sync_playwright
 
 from tests import sample
@@ -153,18 +152,12 @@ class NotebookPage:
         self.page: Page = context.new_page()
         self.outside: list[str] = []
         self.errors: list[str] = []
-        self.page.on("pageerror", lambda error: self._failed(str(error)))
+        self.page.on("pageerror", lambda error: self.errors.append(error.stack or str(error)))
         self.page.on(
             "console",
             lambda message: self.errors.append(message.text) if message.type == "error" else None,
         )
         self.page.on("request", self._seen)
-
-    def _failed(self, error: str) -> None:
-        # Of the lab, not of ours (no script of esnb calls removeChild): where a cell is run again,
-        # its output is cleared while the widget in it is closed, and both take out one node.
-        if "Failed to execute 'removeChild' on 'Node'" not in error:
-            self.errors.append(error)
 
     def _seen(self, request: Request) -> None:
         address = urlsplit(request.url)
@@ -262,6 +255,9 @@ class NotebookPage:
             "light => document.body.dataset.jpThemeLight === light",
             arg=str(name == "light").lower(),
         )
+        # The lab's curtain falls for a change: pictures would show it, and where the next change
+        # comes before it is gone, the lab takes it away twice, which is an error.
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def picture(self, name: str) -> None:
         """Leave pictures of the whole notebook, a screen each, if somebody wants to see them."""
@@ -280,28 +276,6 @@ class NotebookPage:
             self._pictures.mkdir(parents=True, exist_ok=True)
             locator.scroll_into_view_if_needed()
             locator.screenshot(path=self._pictures / f"{name}.png")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Try a test of the browser once more in CI, and say so: the lab has races of its own.
-
-    ``user_properties`` of the report has ``tried``; a test that needs it is one to look into.
-    """
-    if not (os.environ.get("CI") and item.get_closest_marker("browser")):
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if any(report.failed for report in reports):
-        first = next(report for report in reports if report.failed).longreprtext
-        item.user_properties.append(("tried", 2))
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        for report in reports:
-            report.sections.append(("the first try failed", first))
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
 
 
 # Both end with the folder: Playwright's loop would be a running one to all tests that follow.

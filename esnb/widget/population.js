@@ -131,15 +131,7 @@ export function render(ui, { model, el, signal }) {
   }
 
   /** The last tick up to a time. */
-  function before(at) {
-    let low = 0;
-    let high = times.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (times[middle] <= at) low = middle + 1; else high = middle;
-    }
-    return Math.max(0, low - 1);
-  }
+  const before = (at) => Math.max(0, ui.bisect(times, (time) => time <= at) - 1);
 
   // --- moving ----------------------------------------------------------------------------
   let frame = null;

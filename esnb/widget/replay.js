@@ -275,27 +275,10 @@ export function render(ui, { model, el, signal }) {
 
   // --- going -----------------------------------------------------------------------------
   /** The last event up to a time. */
-  function before(at) {
-    const times = told.rows.time;
-    let low = 0;
-    let high = times.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (times[middle] <= at) low = middle + 1; else high = middle;
-    }
-    return Math.max(0, low - 1);
-  }
+  const before = (at) => Math.max(0, ui.bisect(told.rows.time, (time) => time <= at) - 1);
 
   /** Where an event stands among those in sight, or would stand. */
-  function rank(at) {
-    let low = 0;
-    let high = sight.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sight[middle] < at) low = middle + 1; else high = middle;
-    }
-    return low;
-  }
+  const rank = (at) => ui.bisect(sight, (one) => one < at);
 
   function step(by) {
     if (!sight.length) return;

@@ -56,10 +56,6 @@ export function visible(value, limit = 0) {
 /** A number with thousands separated. */
 export const number = (value) => Number(value).toLocaleString("en-US");
 
-/** A share in percent. */
-export const percent = (part, of) =>
-  of ? `${((100 * part) / of).toLocaleString("en-US", { maximumFractionDigits: 1 })} %` : "—";
-
 const formats = new Map();
 function formatted(zone) {
   if (!formats.has(zone)) {
@@ -104,12 +100,23 @@ export function span(micros) {
   return (micros < 0 ? "−" : "") + (words.join(" ") || `${rest} µs`);
 }
 
+/** How many entries at the beginning of a list fulfil what no entry after them does. */
+export function bisect(list, holds) {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (holds(list[middle])) low = middle + 1; else high = middle;
+  }
+  return low;
+}
+
 // --- questions to Python --------------------------------------------------------------------
 
 let questions = 0;
 
 /** Return a function that asks Python by name: `await ask("rows", {first: 0})`. */
-export function asker(model, signal, busy) {
+function asker(model, signal, busy) {
   const open = new Map();
   const hear = (message, buffers) => {
     const waiting = open.get(message.id);

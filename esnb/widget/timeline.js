@@ -403,13 +403,8 @@ export function render(ui, { model, el, signal }) {
     let found = -1;
     let best = 9;
     // Marks are by time: only those near are looked at.
-    let low = 0;
-    let high = view.count;
     const from = ofLane(x - 9);
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (view.time[middle] < from) low = middle + 1; else high = middle;
-    }
+    let low = ui.bisect(view.time, (time) => time < from);
     for (const to = ofLane(x + 9); low < view.count && view.time[low] <= to; low += 1) {
       if (view.lane[low] !== lane) continue;
       const away = Math.hypot(onLane(view.time[low]) - x, (lane + 0.5) * ROW - y);

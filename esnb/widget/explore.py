@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import html
-import os
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import ipywidgets
-from IPython.display import display
 
 from esnb.errors import EsnbError, QueryError, shown
 from esnb.eventlog import EventLog
@@ -16,7 +14,7 @@ from esnb.show import visible
 from esnb.widget.bins import Question
 from esnb.widget.chips import Chips
 from esnb.widget.flow_map import FlowMap
-from esnb.widget.piece import STATIC
+from esnb.widget.piece import show
 from esnb.widget.query import Query
 from esnb.widget.replay import Replay
 from esnb.widget.session import Session
@@ -199,19 +197,8 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
             one.close()
 
     def _ipython_display_(self) -> None:
-        left = self.timeline.fallback()
-        if os.environ.get(STATIC):
-            display(left, raw=True)  # type: ignore[no-untyped-call]
-            return
-        bundle = self._repr_mimebundle_()
-        living = bundle[0] if isinstance(bundle, tuple) else bundle
-        display({**(living or {}), "text/plain": left["text/plain"]}, raw=True)  # type: ignore[no-untyped-call]
-        # The timeline, which is always in sight, hides it.
-        marked = (
-            f'<div class="esnb-fallback" data-esnb="{self.timeline.model_id}">'
-            f"{left['text/html']}</div>"
-        )
-        display({"text/html": marked, "text/plain": left["text/plain"]}, raw=True)  # type: ignore[no-untyped-call]
+        # The timeline is always in sight.
+        show(self, self.timeline)
 
 
 def explore(

@@ -92,20 +92,9 @@ class FlowMap(FlowPiece):
         given = {
             "coverage": coverage, "edges": edges, "show": show, "compare": compare, "view": view,
         }  # fmt: skip
-        checked = {name: self._checked(name, value) for name, value in given.items()}
-        super().__init__(source, category=category, session=session, key=key, **checked)
+        super().__init__(source, category=category, session=session, key=key, **given)
 
     # --- settings ----------------------------------------------------------------------------
-
-    def change(self, **settings: Any) -> None:
-        """Change settings, from Python; the browser follows.
-
-        Raises
-        ------
-        QueryError
-            If a value is none that the setting can have.
-        """
-        super().change(**{name: self._checked(name, value) for name, value in settings.items()})
 
     def _checked(self, name: str, value: Any) -> Any:
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -172,16 +161,6 @@ class FlowMap(FlowPiece):
             return edges_sql(self._asked_of(streams, self.session.window), streams)
         a, b = (self._asked_of(streams, window) for window in windows)
         return difference_sql(a, b, streams)
-
-    @property
-    def code(self) -> str:
-        """The call that makes this widget anew, as it is set now."""
-        given = {
-            name: self.settings[name]
-            for name, usual in self.defaults.items()
-            if self.settings[name] != usual
-        }
-        return self._called(**given)
 
     def chart(self) -> Any:
         """Return the same as a chart of Altair: see `esnb.chart.flow_map`."""

@@ -171,7 +171,26 @@ class FlowPiece(Piece):
         self._category = category
         # Of a flow that is given: what was chosen in it, with words for it.
         self._picks: list[tuple[str, Conditions]] = []
-        super().__init__(session=session, key=key, **settings)
+        super().__init__(session=session, key=key, **self._all_checked(settings))
+
+    # --- settings ----------------------------------------------------------------------------
+
+    def change(self, **settings: Any) -> None:
+        """Change settings, from Python; the browser follows.
+
+        Raises
+        ------
+        QueryError
+            If a value is none that the setting can have.
+        """
+        super().change(**self._all_checked(settings))
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """Return a setting as it is kept, or refuse it."""
+        raise NotImplementedError
+
+    def _all_checked(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self._checked(name, value) for name, value in settings.items()}
 
     # --- what is looked at -------------------------------------------------------------------
 
@@ -280,8 +299,9 @@ class FlowPiece(Piece):
     def _session_code(self, session: Session) -> str:
         return session.code
 
-    def _called(self, **given: Any) -> str:
-        """Return the call that makes this piece anew, with these arguments."""
+    @property
+    def code(self) -> str:
+        """The call that makes this piece anew."""
         if self._flow is None:
             session = cast(Session, self.session)
             source = self._session_code(session)
@@ -292,7 +312,7 @@ class FlowPiece(Piece):
                 f".only({', '.join(f'{name}={value!r}' for name, value in conditions.items())})"
                 for _, conditions in self._picks
             )
-        arguments = [source, *(f"{name}={value!r}" for name, value in given.items())]
+        arguments = [source, *self.altered()]
         return f"esnb.widget.{type(self).__name__}({', '.join(arguments)})"
 
 

@@ -11,13 +11,14 @@ import base64
 import hashlib
 import html
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import anywidget
+import ipywidgets
 import traitlets
 from IPython.display import display
 from pydantic import ConfigDict, ValidationError, validate_call
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from esnb.widget.session import Session
 
-__all__ = ["STATIC", "Answer", "Piece", "intent"]
+__all__ = ["STATIC", "Answer", "Piece", "intent", "show"]
 
 # Set by `esnb report`: pieces leave their pictures and tables, and nothing that needs a kernel.
 STATIC = "ESNB_STATIC"
@@ -59,13 +60,18 @@ def intent(method: _Method) -> _Method:
 
 @cache
 def _code(name: str) -> str:
-    return (_FOLDER / f"{name}.js").read_text()
+    """Return the code of a piece, or what all share, with the style."""
+    text = (_FOLDER / f"{name}.js").read_text()
+    if name != "shared":
+        return text
+    style = (_FOLDER / "style.css").read_text()
+    # A template string: no character of ours ends it.
+    return f"{text}\nexport const css = String.raw`{style}`;\n"
 
 
 @cache
 def _version(name: str) -> str:
-    text = _code(name) + ((_FOLDER / "style.css").read_text() if name == "shared" else "")
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(_code(name).encode()).hexdigest()[:12]
 
 
 class Piece(anywidget.AnyWidget):
@@ -165,11 +171,7 @@ class Piece(anywidget.AnyWidget):
     @intent
     def ask_code(self, name: str) -> Mapping[str, Any]:
         """Return the code of this piece, or what all pieces share."""
-        if name == "shared":
-            style = (_FOLDER / "style.css").read_text()
-            # A template string: no character of ours ends it.
-            return {"code": f"{_code(name)}\nexport const css = String.raw`{style}`;\n"}
-        return {"code": _code(self.name)}
+        return {"code": _code(name if name == "shared" else self.name)}
 
     @intent
     def ask_set(self, changes: dict[str, Any]) -> Mapping[str, Any]:
@@ -187,6 +189,14 @@ class Piece(anywidget.AnyWidget):
         self.settings = {**self.settings, **settings}
         if self._key is not None:
             _KEPT[self._key] = dict(self.settings)
+
+    def altered(self, names: Iterable[str] | None = None) -> list[str]:
+        """Return the settings that are not as usual, as arguments of a call: ``"limit=20"``."""
+        return [
+            f"{name}={self.settings[name]!r}"
+            for name in (self.defaults if names is None else names)
+            if self.settings[name] != self.defaults[name]
+        ]
 
     def say(self, content: Mapping[str, Any], *buffers: bytes | memoryview) -> None:
         """Tell the browser something that it did not ask for."""
@@ -248,17 +258,28 @@ class Piece(anywidget.AnyWidget):
         return data
 
     def _ipython_display_(self) -> None:
-        if os.environ.get(STATIC):
-            _show(self.fallback())
-            return
-        bundle = super()._repr_mimebundle_()
-        living = bundle[0] if isinstance(bundle, tuple) else bundle
-        _show({**(living or {}), "text/plain": self.title()})
-        # A second output, which the piece hides as long as it lives: the lab shows no other
-        # type of an output whose widget is gone.
-        left = self.fallback()
-        marked = f'<div class="esnb-fallback" data-esnb="{self.model_id}">{left["text/html"]}</div>'
-        _show({"text/html": marked, "text/plain": left["text/plain"]})
+        show(self, self)
+
+
+def show(widget: ipywidgets.Widget, piece: Piece) -> None:
+    """Show a widget in a notebook, and what stays of it without a kernel.
+
+    Parameters
+    ----------
+    piece
+        It, or the one in it whose fallback stands for it.
+    """
+    if os.environ.get(STATIC):
+        _show(piece.fallback())
+        return
+    bundle = widget._repr_mimebundle_()
+    living = bundle[0] if isinstance(bundle, tuple) else bundle
+    _show({**(living or {}), "text/plain": piece.title()})
+    # A second output, which the piece hides as long as it lives: the lab shows no other type of
+    # an output whose widget is gone.
+    left = piece.fallback()
+    marked = f'<div class="esnb-fallback" data-esnb="{piece.model_id}">{left["text/html"]}</div>'
+    _show({"text/html": marked, "text/plain": left["text/plain"]})
 
 
 def _show(data: Mapping[str, Any]) -> None:

@@ -18,8 +18,9 @@ from esnb.timeline import Timeline
 from esnb.timeline.moment import moment
 from esnb.timeline.read import Source
 from esnb.timeline.text import shown_sql
-from esnb.widget.piece import Answer, Piece, intent
+from esnb.widget.piece import Answer, intent
 from esnb.widget.session import Session, Streams
+from esnb.widget.states import StatePiece
 
 if TYPE_CHECKING:
     from esnb.aggregate import Aggregate
@@ -35,7 +36,7 @@ _TEXT = 200  # characters of a cell
 _ALSO = ("event_type", "actor")
 
 
-class Population(Piece):
+class Population(StatePiece):
     """How many aggregates were in which state: a time to move, counts that move with it.
 
     Parameters
@@ -128,22 +129,7 @@ class Population(Piece):
     @property
     def code(self) -> str:
         """The call that makes it anew, at the time that is shown."""
-        said, of = self.settings, self._of
-        if isinstance(self._source, Session):
-            given = ["session"]
-        else:
-            given = ["timeline" if isinstance(self._source, Timeline) else "log"]
-        given.append(repr(self.by))
-        if of is not None:
-            given.append(f"of={of!r}" if isinstance(of, str) else f"of={of.__name__}")
-        if self.session is not None and self.session is not self._source:
-            given.append("session=session")
-        if self._key is not None:
-            given.append(f"key={self._key[1]!r}")
-        for name in ("every", "at", "speed"):
-            if said[name] != self.defaults[name]:
-                given.append(f"{name}={said[name]!r}")
-        return f"esnb.widget.Population({', '.join(given)})"
+        return self._called([repr(self.by)], ("every", "at", "speed"))
 
     def chart(self) -> Any:
         """Return the chart of the counts over time."""

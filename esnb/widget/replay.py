@@ -18,8 +18,9 @@ from esnb.timeline import Timeline
 from esnb.timeline.moment import moment
 from esnb.timeline.read import Source
 from esnb.widget.patches import is_json, patches, text_sql
-from esnb.widget.piece import Piece, intent
+from esnb.widget.piece import intent
 from esnb.widget.session import Session
+from esnb.widget.states import StatePiece
 
 if TYPE_CHECKING:
     from esnb.aggregate import Aggregate
@@ -63,7 +64,7 @@ class _Stream:
         return int(before[-1]) if len(before) else 0
 
 
-class Replay(Piece):
+class Replay(StatePiece):
     """One stream, event by event: its events, the state after each, and what each changed.
 
     Parameters
@@ -168,23 +169,9 @@ class Replay(Piece):
     @property
     def code(self) -> str:
         """The call that makes it anew, at the event that is shown."""
-        said, of = self.settings, self._of
-        if isinstance(self._source, Session):
-            given = ["session"]
-        else:
-            given = ["timeline" if isinstance(self._source, Timeline) else "log"]
-        if said["stream"] is not None:
-            given.append(repr(said["stream"]))
-        if of is not None:
-            given.append(f"of={of!r}" if isinstance(of, str) else f"of={of.__name__}")
-        if self.session is not None and self.session is not self._source:
-            given.append("session=session")
-        if self._key is not None:
-            given.append(f"key={self._key[1]!r}")
-        for name in ("at", "clock", "speed", "filter"):
-            if said[name] != self.defaults[name]:
-                given.append(f"{name}={said[name]!r}")
-        return f"esnb.widget.Replay({', '.join(given)})"
+        stream = self.settings["stream"]
+        given = [] if stream is None else [repr(stream)]
+        return self._called(given, ("at", "clock", "speed", "filter"))
 
     def title(self) -> str:
         """Return the stream, and how many events it has."""

@@ -20,8 +20,9 @@ from esnb.widget import ends
 from esnb.widget.diff_chart import difference_bars
 from esnb.widget.export import csv_text, file_name, json_text
 from esnb.widget.paths import beside, lines, plain, walk
-from esnb.widget.piece import Answer, Piece, intent
+from esnb.widget.piece import Answer, intent
 from esnb.widget.session import Session, Streams
+from esnb.widget.states import StatePiece
 
 if TYPE_CHECKING:
     from esnb.aggregate import Aggregate
@@ -41,7 +42,7 @@ _ALLOWED: dict[str, tuple[object, ...]] = {
 Clock = Literal["recorded", "occurred"]
 
 
-class StateDiff(Piece):
+class StateDiff(StatePiece):
     """What differs between two states, A and B.
 
     First the whole population: how many aggregates came, went and changed, field by field;
@@ -211,23 +212,10 @@ class StateDiff(Piece):
     def code(self) -> str:
         """The call that makes it anew, as it is set now."""
         said = self.settings
-        if isinstance(self._source, Session):
-            given = ["session"]
-        else:
-            given = ["timeline" if isinstance(self._source, Timeline) else "log"]
+        given: list[str] = []
         if said["a"] is not None or said["b"] is not None:
-            given += [ends.written(said["a"]), ends.written(said["b"])]
-        if self._of is not None:
-            of = self._of
-            given.append(f"of={of!r}" if isinstance(of, str) else f"of={of.__name__}")
-        if self.session is not None and self.session is not self._source:
-            given.append("session=session")
-        if self._key is not None:
-            given.append(f"key={self._key[1]!r}")
-        for name in ("stream", "clock", "field", "change", "view", "raw"):
-            if said[name] != self.defaults[name]:
-                given.append(f"{name}={said[name]!r}")
-        return f"esnb.widget.StateDiff({', '.join(given)})"
+            given = [ends.written(said["a"]), ends.written(said["b"])]
+        return self._called(given, ("stream", "clock", "field", "change", "view", "raw"))
 
     def title(self) -> str:
         """Return what is compared, in words."""
@@ -252,7 +240,7 @@ class StateDiff(Piece):
         names = {"view", "raw", "clock"}
         wanted = {name: value for name, value in changes.items() if name in names}
         _check(wanted)
-        Piece.change(self, **wanted)
+        super().change(**wanted)
         return {}
 
     @intent
@@ -283,7 +271,7 @@ class StateDiff(Piece):
     @intent
     def ask_list(self, field: str | None = None, change: str | None = None) -> Mapping[str, Any]:
         """Make the list of aggregates; return how long it is, and the commonest values."""
-        Piece.change(self, field=field, change=change)
+        super().change(field=field, change=change)
         compared = self.compared()
         self._listed = compared.listed(field, change)
         self._age += 1
@@ -325,7 +313,7 @@ class StateDiff(Piece):
         """Return the second level: what differs in one aggregate, and which events did it."""
         compared = self.compared()
         found = compared.of(stream).to_pylist()
-        Piece.change(self, stream=stream)
+        super().change(stream=stream)
         before, after = compared.states(stream)
         kinds = {name: field.type for name, field in self.timeline.fields.items()}
         causes: dict[Any, int] = {}
@@ -376,11 +364,11 @@ class StateDiff(Piece):
             for end, text in (("a", a.strip()), ("b", b.strip()))
         )
         before = {end: self.settings[end] for end in ("a", "b")}
-        Piece.change(self, a=first, b=second)
+        super().change(a=first, b=second)
         try:
             self.compared()
         except Exception:
-            Piece.change(self, **before)
+            super().change(**before)
             raise
         plain_ends = [one for one in (first, second) if isinstance(one, str)]
         if self.session is not None and len(plain_ends) == 2:
@@ -442,7 +430,7 @@ class StateDiff(Piece):
         begun = self.settings["begun"]
         window = change["new"] or (begun["a"], begun["b"])
         kept = (ends.kept(one, self._zone) for one in window)
-        Piece.change(self, **dict(zip("ab", kept, strict=True)))
+        super().change(**dict(zip("ab", kept, strict=True)))
         super()._session_changed(change)
 
     @property

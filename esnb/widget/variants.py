@@ -91,18 +91,20 @@ class Variants(FlowPiece):
     ) -> None:
         self._chosen: _Chosen | None = None
         given = {"limit": limit, "sort": sort, "descending": descending, "words": words}
-        checked = {name: _checked(name, value) for name, value in given.items()}
-        super().__init__(source, category=category, session=session, key=key, **checked)
+        super().__init__(source, category=category, session=session, key=key, **given)
 
-    def change(self, **settings: Any) -> None:
-        """Change settings, from Python; the browser follows.
-
-        Raises
-        ------
-        QueryError
-            If a value is none that the setting can have.
-        """
-        super().change(**{name: _checked(name, value) for name, value in settings.items()})
+    def _checked(self, name: str, value: Any) -> Any:
+        if name == "limit" and (
+            isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MOST_ROWS
+        ):
+            raise QueryError(f"limit={shown(value)}: say how many variants, from 1 to {_MOST_ROWS}")
+        if name == "sort" and value not in _SORTS:
+            raise QueryError(f"sort={shown(value)}: say {', '.join(map(repr, _SORTS))}")
+        if name == "descending" and not isinstance(value, bool):
+            raise QueryError(f"descending={shown(value)}: say True or False")
+        if name == "words" and value not in ("whole", "short"):
+            raise QueryError(f"words={shown(value)}: say 'whole' or 'short'")
+        return value
 
     # --- what it shows -----------------------------------------------------------------------
 
@@ -157,16 +159,6 @@ class Variants(FlowPiece):
         """Return the cases that were chosen, or all: a column ``stream``."""
         chosen = self._in_force()
         return connect().from_arrow(named(self.flow() if chosen is None else chosen.flow))
-
-    @property
-    def code(self) -> str:
-        """The call that makes this widget anew, as it is set now; a choice is left to you."""
-        given = {
-            name: self.settings[name]
-            for name, usual in self.defaults.items()
-            if self.settings[name] != usual
-        }
-        return self._called(**given)
 
     def _session_code(self, session: Session) -> str:
         if self._in_force() is None:
@@ -279,17 +271,3 @@ def _words(names: list[str]) -> str:
         return f"{way(*names)} ({len(names)} step{'' if len(names) == 1 else 's'})"
     last = visible(names[-1], 40) or "(empty)"
     return f"{way(*names[:2])} → … → {last} ({len(names):,} steps)"
-
-
-def _checked(name: str, value: Any) -> Any:
-    if name == "limit" and (
-        isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MOST_ROWS
-    ):
-        raise QueryError(f"limit={shown(value)}: say how many variants, from 1 to {_MOST_ROWS}")
-    if name == "sort" and value not in _SORTS:
-        raise QueryError(f"sort={shown(value)}: say {', '.join(map(repr, _SORTS))}")
-    if name == "descending" and not isinstance(value, bool):
-        raise QueryError(f"descending={shown(value)}: say True or False")
-    if name == "words" and value not in ("whole", "short"):
-        raise QueryError(f"words={shown(value)}: say 'whole' or 'short'")
-    return value

@@ -105,7 +105,7 @@ def test_an_empty_log_has_a_panel_too(tmp_path):
 
 def test_without_a_kernel_the_timeline_stays(log, monkeypatch):
     shown = []
-    monkeypatch.setattr("esnb.widget.explore.display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr("esnb.widget.piece.display", lambda data, raw: shown.append(data))
     panel = esnb.explore(log)
     panel._ipython_display_()
     living, left = shown

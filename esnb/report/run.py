@@ -17,16 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 import nbformat
 from jupyter_client.kernelspec import NoSuchKernel
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from traitlets.config import Config
 
 from esnb.errors import InputError, shown
+from esnb.report.client import Client
 from esnb.report.page import page
 from esnb.report.parameters import with_parameters
 
@@ -69,31 +68,6 @@ class Ran:
     cells: int
     error: str | None = None
     logs: dict[str, int] = field(default_factory=dict)
-
-
-class _Client(NotebookClient):
-    """Waits for a reply in short turns.
-
-    nbclient sends to Output widgets while it waits on the same socket, which can swallow the
-    sign that the reply is there (jupyter/nbclient, issue 312).
-    """
-
-    async def async_start_new_kernel_client(self) -> Any:
-        kernel = await super().async_start_new_kernel_client()
-        get_msg = kernel.shell_channel.get_msg
-
-        async def in_turns(timeout: float | None = None) -> Any:
-            deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
-            while True:
-                left = deadline - time.monotonic()
-                try:
-                    return await get_msg(timeout=min(0.5, max(left, 0)))
-                except Empty:
-                    if left <= 0.5:
-                        raise
-
-        kernel.shell_channel.get_msg = in_turns
-        return kernel
 
 
 def report(
@@ -157,7 +131,7 @@ def report(
 def _run(notebook: Any, folder: Path, ran: Ran) -> None:
     """Run all cells, up to one that fails, in a kernel without ports."""
     with tempfile.TemporaryDirectory(prefix="esnb-") as sockets:
-        client = _Client(
+        client = Client(
             notebook,
             # Files and not ports: nobody else can reach the kernel.
             config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
@@ -199,7 +173,7 @@ def _kernel(notebook: Any) -> str:
     return str(name)
 
 
-def _logs(client: NotebookClient, place: int) -> dict[str, int]:
+def _logs(client: Client, place: int) -> dict[str, int]:
     cell = nbformat.v4.new_code_cell(_PROBE)  # type: ignore[no-untyped-call]
     client.nb.cells.append(cell)
     try:

@@ -3,43 +3,16 @@
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from queue import Empty
-from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from traitlets.config import Config
 
+from esnb.report.client import Client
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-
-
-class Client(NotebookClient):
-    """Waits for a reply in short turns.
-
-    nbclient sends to Output widgets while it waits on the same socket, which can
-    swallow the sign that the reply is there (jupyter/nbclient, issue 312).
-    """
-
-    async def async_start_new_kernel_client(self) -> Any:
-        kernel = await super().async_start_new_kernel_client()
-        get_msg = kernel.shell_channel.get_msg
-
-        async def in_turns(timeout: float | None = None) -> Any:
-            deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
-            while True:
-                left = deadline - time.monotonic()
-                try:
-                    return await get_msg(timeout=min(0.5, max(left, 0)))
-                except Empty:
-                    if left <= 0.5:
-                        raise
-
-        kernel.shell_channel.get_msg = in_turns
-        return kernel
 
 
 def twice(path: Path) -> tuple[nbformat.NotebookNode, nbformat.NotebookNode]:

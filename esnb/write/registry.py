@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from esnb import instants
 from esnb.errors import LogBusyError
@@ -27,10 +27,11 @@ from esnb.log.subscription import Wanted
 if TYPE_CHECKING:
     from esnb.log import Log
 
-__all__ = ["Health", "Note", "Registry", "got", "health", "is_held", "lag_seconds", "put"]
+__all__ = ["Health", "Note", "Registry", "got", "health", "is_held", "lag", "notes", "put"]
 
 _BLOCK = 4096
 _LOOKS, _PAUSE = 3, 0.002
+_Note = TypeVar("_Note")
 
 
 @dataclass(frozen=True)
@@ -126,19 +127,27 @@ class Registry:
 
 def health(log: Log) -> list[Health]:
     """Return the projections of a log that have run, by name, as they were last told of."""
-    found = []
-    for path in sorted(_folder(log).glob("*.json")):
-        try:
-            note = Note(**got(path))
-        except (OSError, ValueError, TypeError):
-            continue  # somebody else's file, or one that is just going
-        running = is_held(path.with_suffix(".lock"))
-        found.append(_judged(log, note, running))
+    found = [_judged(log, note, running) for note, running in notes(_folder(log), Note)]
     return sorted(found, key=lambda one: (one.projection, one.place))
 
 
-def lag_seconds(log: Log, position: int) -> float:
-    """Return how long the first event after a position has been recorded; 0 for none."""
+def lag(log: Log, position: int) -> tuple[int, float]:
+    """Return how many events stand after a position, and how many seconds the first has."""
+    behind = max(0, log.next_position - 1 - position)
+    return behind, _seconds(log, position) if behind else 0.0
+
+
+def notes(folder: Path, kind: Callable[..., _Note]) -> Iterator[tuple[_Note, bool]]:
+    """Yield the notes of a folder, each with whether its runner is at work."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            note = kind(**got(path))
+        except (OSError, ValueError, TypeError):
+            continue  # somebody else's file, or one that is just going
+        yield note, is_held(path.with_suffix(".lock"))
+
+
+def _seconds(log: Log, position: int) -> float:
     for batch in log.source.batches(position, Wanted(), 1, before=position + 2):
         for at in batch.table["recorded_on"].to_pylist():
             recorded: datetime = at
@@ -147,7 +156,7 @@ def lag_seconds(log: Log, position: int) -> float:
 
 
 def _judged(log: Log, note: Note, running: bool) -> Health:
-    behind = max(0, log.next_position - 1 - note.position)
+    behind, seconds = lag(log, note.position)
     if note.state in ("failed", "paused"):
         said = note.state
     elif running:
@@ -161,7 +170,7 @@ def _judged(log: Log, note: Note, running: bool) -> Health:
         version=note.version,
         position=note.position,
         behind=behind,
-        seconds=round(lag_seconds(log, note.position), 3) if behind else 0.0,
+        seconds=round(seconds, 3),
         running=running,
         health=said,
         dead_letters=note.dead_letters,

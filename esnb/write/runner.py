@@ -14,7 +14,7 @@ from esnb.log import Log
 from esnb.write import logging
 from esnb.write.projection import Projection
 from esnb.write.readmodels.sink import DeadLetter, Down, Moved, Refused, Sink
-from esnb.write.registry import lag_seconds
+from esnb.write.registry import lag
 from esnb.write.stopping import stopped_by_signals
 from esnb.write.turns import FIRST_PAUSE, TURN, Report, Turns
 
@@ -143,8 +143,7 @@ class Runner(Turns):
             state = self._calmly(self._sink.state)
             known = None if state.current is None else state.versions.get(state.current)
             position = -1 if known is None else known.position
-        behind = max(0, self._log.next_position - 1 - position)
-        return Lag(position, behind, lag_seconds(self._log, position) if behind else 0.0)
+        return Lag(position, *lag(self._log, position))
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return the events that were set aside, by position."""

@@ -22,7 +22,7 @@ from esnb.errors import LogBusyError
 from esnb.log.layout import Layout
 from esnb.log.locks import Lock
 from esnb.write import logging
-from esnb.write.registry import got, is_held, lag_seconds, put
+from esnb.write.registry import lag, notes, put
 from esnb.write.sagastate import State
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class SagaNote:
     error: str | None
     updated: str
     pid: int
+
+    def __post_init__(self) -> None:
+        if self.due is not None:
+            instants.instant(self.due)  # a note that says none is none of ours
 
 
 @dataclass(frozen=True)
@@ -183,20 +187,13 @@ def noted(
 
 def saga_health(log: Log) -> list[SagaHealth]:
     """Return the sagas of a log that have run, by category, as they were last told of."""
-    found = []
-    for path in sorted(_folder(log).glob("*.json")):
-        try:
-            note = SagaNote(**got(path))
-            due = None if note.due is None else instants.instant(note.due)
-        except (OSError, ValueError, TypeError):
-            continue  # somebody else's file, or one that is just going
-        found.append(_judged(log, note, due, is_held(path.with_suffix(".lock"))))
+    found = [_judged(log, note, running) for note, running in notes(_folder(log), SagaNote)]
     return sorted(found, key=lambda one: one.saga)
 
 
-def _judged(log: Log, note: SagaNote, due: datetime | None, running: bool) -> SagaHealth:
-    behind = max(0, log.next_position - 1 - note.position)
-    overdue = due is not None and due <= log.clock()
+def _judged(log: Log, note: SagaNote, running: bool) -> SagaHealth:
+    behind, seconds = lag(log, note.position)
+    overdue = note.due is not None and instants.instant(note.due) <= log.clock()
     if note.state == "failed" and not running:
         said = "failed"
     elif not running and (behind or overdue):
@@ -207,7 +204,7 @@ def _judged(log: Log, note: SagaNote, due: datetime | None, running: bool) -> Sa
         saga=note.saga,
         position=note.position,
         behind=behind,
-        seconds=round(lag_seconds(log, note.position), 3) if behind else 0.0,
+        seconds=round(seconds, 3),
         running=running,
         health=said,
         open=note.open,

@@ -290,15 +290,21 @@ def _status(options: argparse.Namespace) -> int:
 
 def _sql(options: argparse.Namespace) -> int:
     text = sys.stdin.read() if options.text == "-" else options.text
-    params = {}
-    for given in options.param:
-        name, equals, value = given.partition("=")
-        if not equals:
-            raise InputError(f"--param {given}: say NAME=VALUE")
-        params[name] = value
+    params = _named(options, "--param")
     with _reading(options) as log:
         _print_relation(log.sql(text, params or None, timeout=options.timeout), options)
     return 0
+
+
+def _named(options: argparse.Namespace, option: str) -> dict[str, str]:
+    """Return the values that were given as NAME=VALUE."""
+    found = {}
+    for given in options.param:
+        name, equals, value = given.partition("=")
+        if not equals:
+            raise InputError(f"{option} {given}: say NAME=VALUE")
+        found[name] = value
+    return found
 
 
 def _asked(log: EventLog, options: argparse.Namespace) -> Timeline:
@@ -369,12 +375,7 @@ def _restore(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from esnb.report import report
 
-    given = {}
-    for pair in options.param:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise InputError(f"-p {pair}: say NAME=VALUE")
-        given[name] = value
+    given = _named(options, "-p")
     ran = report(options.notebook, options.output, given, code=not options.no_code)
     print(f"wrote {ran.path}")
     if ran.error is not None:

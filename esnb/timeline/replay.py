@@ -7,7 +7,7 @@ from typing import Literal
 import duckdb
 
 from esnb.timeline import pipeline
-from esnb.timeline.fold import Fold, column
+from esnb.timeline.fold import CARRIED, Fold, column
 from esnb.timeline.read import Read
 from esnb.timeline.text import literal
 
@@ -16,17 +16,6 @@ __all__ = ["Order", "occurred_rows", "payload_name", "replayed"]
 Order = Literal["recorded", "occurred"]
 
 _FOLDED = "_esnb_replayed"
-
-_EVENT = (
-    "stream",
-    "revision",
-    "position",
-    "event_id",
-    "event_type",
-    "actor",
-    "occurred_on",
-    "recorded_on",
-)
 
 
 def replayed(read: Read, stream: str, clock: Order) -> duckdb.DuckDBPyRelation:
@@ -47,7 +36,7 @@ def replayed(read: Read, stream: str, clock: Order) -> duckdb.DuckDBPyRelation:
         since, until, rows = "valid_from", "valid_to", _by_occurrence(cursor, fold, stream)
         values = [f"t.f{number} AS {column(field)}" for number, field in enumerate(fold.fields)]
         order = "t.occurred_on, t.position"
-    own = ", ".join(f"t.{name}" for name in _EVENT)
+    own = ", ".join(f"t.{name}" for name in CARRIED)
     states = "".join(f", {value}" for value in values)
     return cursor.sql(
         f"SELECT {own}, t.system_from AS {since}, t.system_to AS {until}, t.ended,"  # noqa: S608

@@ -17,7 +17,7 @@ lab: install  ## open the notebooks in JupyterLab
 	$(BIN)/esnb lab notebooks
 
 test: install lint  ## run every check: lint, types, unit, property, notebook and browser tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)  ## check format, style and types
 	$(BIN)/ruff format --check .

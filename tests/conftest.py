@@ -25,8 +25,8 @@ SHARED = Path(os.environ.get("ESNB_SHARED_DATA", ROOT.parent / "shared" / "data"
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a browser in one worker, and those of servers: two cores carry one of each.
 
-    This stands in for ``--dist loadgroup``, which pytest-xdist 3.8 does not do under pytest 9.2:
-    it writes the group to where a test's name no longer is.
+    The plugin's own groups (``--dist loadgroup``) are silently off with pytest-xdist 3.8 under
+    pytest 9.2: it writes them to where a test's name no longer is.
     """
     from xdist.scheduler import LoadScopeScheduling
 

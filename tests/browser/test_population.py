@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_replay import LONG, pictures, told
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 CELL = """
 import esnb

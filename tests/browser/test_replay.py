@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 LONG = 30_000  # milliseconds, for what builds a timeline first
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 CELL = """
 import esnb

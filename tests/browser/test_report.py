@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from esnb.cli import main
 from tests.report.test_report import ATTACK
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 v4 = nbformat.v4
 CELLS = [
     v4.new_markdown_cell(f"# Orders of a month\n\nWhat changed, and by whom. {ATTACK}"),

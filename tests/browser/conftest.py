@@ -214,6 +214,23 @@ class NotebookPage:
         assert not error, error
         return str(printed).strip()
 
+    def tells(self, code: str, wanted: str) -> None:
+        """Wait until code in the kernel prints what is wanted: what the browser says takes time."""
+        deadline = time.monotonic() + 30
+        while (printed := self.python(code)) != wanted and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert printed == wanted
+
+    def drag(self, locator: Locator, first: int, last: int, down: int) -> None:
+        """Drag over an element once it stands still, between two places from its left edge."""
+        # The pointer comes when what is around it has been drawn and does not move any more.
+        locator.hover(position={"x": first, "y": down})
+        box = locator.bounding_box()
+        assert box is not None
+        self.page.mouse.down()
+        self.page.mouse.move(box["x"] + last, box["y"] + down, steps=4)
+        self.page.mouse.up()
+
     def idle(self) -> None:
         """Wait until the kernel has nothing to do."""
         self.page.wait_for_function(

@@ -26,13 +26,13 @@ def pane(page, name):
     page.get_by_role("tab", name=name, exact=True).click()
 
 
-def brushed(page, first, last):
+def brushed(notebook, first, last):
     """Draw a window on the overview, between two pixels."""
-    box = page.locator(".esnb-timeline-over").bounding_box()
-    page.mouse.move(box["x"] + first, box["y"] + 30)
-    page.mouse.down()
-    page.mouse.move(box["x"] + last, box["y"] + 30, steps=4)
-    page.mouse.up()
+    page = notebook.page
+    # Until all has been drawn that stands above it, it moves.
+    expect(part(page, "Timeline").locator(".esnb-status")).to_contain_text("events", timeout=SLOW)
+    expect(part(page, "What narrows the view")).to_be_visible(timeout=SLOW)
+    notebook.drag(page.locator(".esnb-timeline-over"), first, last, 30)
 
 
 def shown(notebook, name):
@@ -53,7 +53,7 @@ def test_a_window_narrows_the_map_and_the_table(notebook):
     expect(page.locator(".esnb-fallback")).to_be_hidden(timeout=SLOW)
     shown(notebook, "events")
 
-    brushed(page, 480, 500)
+    brushed(notebook, 480, 500)
     expect(part(page, "What narrows the view").locator(".esnb-chip")).to_have_count(1, timeout=SLOW)
     notebook.idle()
     some = notebook.python("print(len(panel.data()))")
@@ -66,7 +66,7 @@ def test_a_window_narrows_the_map_and_the_table(notebook):
     expect(words).to_contain_text("transitions", timeout=SLOW)
     before = words.text_content()
     shown(notebook, "flow")
-    brushed(page, 600, 640)
+    brushed(notebook, 600, 640)
     expect(words).not_to_have_text(before, timeout=SLOW)
     # Hidden panes have no views, and nothing was asked for them.
     expect(page.get_by_role("grid", name=re.compile("Events"))).to_have_count(0, timeout=SLOW)
@@ -124,7 +124,7 @@ def test_questions_are_typed_and_answered(notebook):
 def test_it_stays_whole_when_run_again_and_fits_small_windows(notebook):
     page = notebook.of(CELL).page
     page.set_viewport_size({"width": 900, "height": 1500})
-    brushed(page, 400, 420)
+    brushed(notebook, 400, 420)
     expect(part(page, "What narrows the view").locator(".esnb-chip")).to_have_count(1, timeout=SLOW)
     notebook.run_all()
     expect(part(page, "Timeline").locator(".esnb-status")).to_contain_text("density", timeout=SLOW)

@@ -49,7 +49,7 @@ def test_the_map_chooses_cases_and_follows_the_session(notebook):
     slider.fill("100")
     expect(edges).to_have_count(45)
     expect(status).to_contain_text("45 of 45 edges, 100.0 %")
-    assert notebook.python("print(flow_map.settings['coverage'], len(flow_map.data()))") == "1 45"
+    notebook.tells("print(flow_map.settings['coverage'], len(flow_map.data()))", "1 45")
     notebook.part(piece, "map-all")
     slider.fill("80")
     expect(status).not_to_contain_text("45 of 45")
@@ -73,7 +73,7 @@ def test_the_map_chooses_cases_and_follows_the_session(notebook):
     expect(piece.locator(".esnb-map-end").first).to_have_text(f"start {count:,}")
     chip.get_by_role("button").click()
     expect(piece.locator(".esnb-map-end").first).to_have_text("start 4,000")
-    assert notebook.python(STREAMS) == "None"
+    notebook.tells(STREAMS, "None")
 
     # The window of the session.
     notebook.python("session.window = ('2026-01-01', '2026-02-01')")
@@ -147,5 +147,5 @@ def test_the_map_by_keyboard_and_as_a_table(notebook):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Escape")
     expect(menu).to_have_count(0)
-    assert notebook.python("print(flow_map.settings['view'])") == "table"
+    notebook.tells("print(flow_map.settings['view'])", "table")
     assert notebook.errors == []

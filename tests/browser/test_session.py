@@ -36,7 +36,7 @@ def test_a_session_is_told_and_taken_back(notebook):
     ]
     page.get_by_role("button", name="Clear all").click()
     expect(page.locator(".esnb-status")).to_contain_text("everything")
-    assert notebook.python("print(session)") == "Session(order: everything)"
+    notebook.tells("print(session)", "Session(order: everything)")
     for name in ("light", "dark"):
         notebook.theme(name)
         notebook.part(page.locator(".esnb-piece"), f"session-{name}")

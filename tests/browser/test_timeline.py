@@ -43,15 +43,6 @@ def drawn(page, number=0):
     )
 
 
-def window(notebook):
-    return json.loads(
-        notebook.python(
-            "import json; print(json.dumps(session.window and "
-            "[at.isoformat() for at in session.window]))"
-        )
-    )
-
-
 def test_a_window_is_drawn_moved_and_taken_back(notebook):
     page = notebook.of(CELL).page
     assert notebook.cell_errors() == []
@@ -65,34 +56,31 @@ def test_a_window_is_drawn_moved_and_taken_back(notebook):
     notebook.part(page.locator(".esnb-piece"), "all-light")
 
     overview = page.locator(".esnb-timeline-over")
-    box = overview.bounding_box()
-    middle = box["y"] + 30
-    page.mouse.move(box["x"] + 500, middle)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 510, middle, steps=3)
-    page.mouse.up()
+    notebook.drag(overview, 500, 510, 30)
     expect(status).to_contain_text("window")
-    first = window(notebook)
+    notebook.tells("print(session.window is None)", "False")
+    notebook.python("first = session.window")
     # The window is moved by its middle, and Python hears it.
-    page.mouse.move(box["x"] + 505, middle)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 565, middle, steps=3)
-    page.mouse.up()
+    notebook.drag(overview, 505, 565, 30)
     expect(status).not_to_contain_text("density")
-    notebook.idle()
-    second = window(notebook)
-    assert second[0] > first[1]
+    notebook.tells("print(session.window[0] > first[1])", "True")
     notebook.part(page.locator(".esnb-piece"), "window-light")
-    # Keys: a day on, half as long.
+    # Keys: on by a step, and an end nearer.
+    notebook.python("second = session.window")
     page.locator(".esnb-piece").focus()
     page.keyboard.press("Shift+ArrowRight")
-    page.wait_for_function("window.nb.sessionContext.session.kernel.status === 'idle'")
-    expect(status).to_contain_text("window")
+    notebook.tells(
+        "print(session.window[0] > second[0], session.window[1] > second[1])", "True True"
+    )
+    notebook.python("third = session.window")
     page.get_by_role("slider", name="End of the window").focus()
     page.keyboard.press("ArrowLeft")
+    notebook.tells(
+        "print(session.window[0] == third[0], session.window[1] < third[1])", "True True"
+    )
     page.get_by_role("button", name="All time").click()
     expect(status).to_contain_text("density")
-    assert window(notebook) is None
+    notebook.tells("print(session.window)", "None")
 
 
 def test_events_are_stepped_through_and_noted(notebook):
@@ -114,8 +102,7 @@ def test_events_are_stepped_through_and_noted(notebook):
     expect(told).to_contain_text(events[0][1])
     page.keyboard.press("ArrowRight")
     expect(told).to_contain_text(events[1][1])
-    notebook.idle()
-    assert notebook.python("print(session.event_id)") == events[1][0]
+    notebook.tells("print(session.event_id)", events[1][0])
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
     expect(status).to_have_text("first event in sight")
@@ -132,13 +119,10 @@ def test_events_are_stepped_through_and_noted(notebook):
     page.keyboard.press("b")
     page.keyboard.press("x")
     assert len(notebook.cells()) == cells
-    notebook.idle()
-    noted = json.loads(
-        notebook.python(
-            "print(json.dumps([[n['text'], n['star'], n['event_id']] for n in timeline.notes]))"
-        )
+    notebook.tells(
+        "print([[n['text'], n['star'], n['event_id']] for n in timeline.notes])",
+        str([["", True, events[0][0]], ["bxs: look here", False, events[0][0]]]),
     )
-    assert noted == [["", True, events[0][0]], ["bxs: look here", False, events[0][0]]]
 
     # The session is changed from Python; the timeline follows.
     notebook.python(f"session.event_id = {events[2][0]!r}")
@@ -171,9 +155,7 @@ def test_a_mark_is_hovered_and_clicked(notebook):
     expect(page.locator(".esnb-timeline-event")).to_contain_text("<script>window.__x=1</script>")
     notebook.part(page.locator(".esnb-piece"), "hostile-light")
     assert page.evaluate("window.__x") is None
-    assert notebook.python(
-        "print(timeline.session.event_id == next(iter(log.read())).event_id)"
-    ) == ("True")
+    notebook.tells("print(timeline.session.event_id == next(iter(log.read())).event_id)", "True")
     assert notebook.errors == []
 
 

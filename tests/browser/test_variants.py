@@ -40,7 +40,7 @@ def test_a_row_chooses_its_cases(notebook):
 
     rows.nth(2).click()
     expect(rows.nth(2)).to_have_attribute("aria-selected", "true")
-    assert notebook.python(STREAMS) == "280"
+    notebook.tells(STREAMS, "280")
     # The list goes on showing all variants.
     expect(rows).to_have_count(50)
     notebook.part(piece, "variants-chosen")
@@ -52,12 +52,12 @@ def test_a_row_chooses_its_cases(notebook):
     expect(rows.nth(3)).to_be_focused()
     page.keyboard.press("Enter")
     expect(piece.locator("[aria-selected=true]")).to_have_count(0)
-    assert notebook.python(STREAMS) == "None"
+    notebook.tells(STREAMS, "None")
 
     # Sorted by a heading, of all variants; short words; more rows.
     piece.get_by_role("button", name="Median").click()
     expect(piece.locator(".esnb-status")).to_contain_text("by median")
-    assert notebook.python("print(variants.settings['sort'])") == "median_duration"
+    notebook.tells("print(variants.settings['sort'])", "median_duration")
     longest = notebook.python(
         "print(log.flow('order').variants().order('median_duration desc').fetchone()[1])"
     )

@@ -167,6 +167,8 @@ class Tail:
     def _open(self, read_only: bool) -> sqlite3.Connection:
         if not read_only:
             db = self._connect(self.path)
+            # Of a new file.  A commit writes pages whole, and few bytes of each are new.
+            db.execute("pragma page_size=2048")
             db.execute("pragma journal_mode=wal")
             db.execute("pragma synchronous=full")
             db.execute("pragma fullfsync=on")  # macOS; nothing elsewhere

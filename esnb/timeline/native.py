@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import make_dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -26,6 +24,7 @@ from esnb.instants import from_micros
 from esnb.timeline.arrowtypes import arrow_type
 from esnb.timeline.halves import can_fork, in_two, middle
 from esnb.timeline.odd import parsed
+from esnb.uncollected import uncollected
 
 __all__ = ["Native"]
 
@@ -64,22 +63,6 @@ def _looking_up(batch: pa.RecordBatch) -> Callable[[int, str], Any]:
         return from_micros(int(micros[row]))
 
     return look_up
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Make many small objects, none in a cycle, without being searched for cycles meanwhile.
-
-    It costs a fifth.  Nothing may be given out within: what stands still half way would leave
-    the whole process without a collector.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 class Native:
@@ -177,7 +160,7 @@ class Native:
         codes[begins] = _BEGINS - codes[begins]
         return codes
 
-    @_uncollected()
+    @uncollected()
     def _batch(
         self, batch: pa.RecordBatch, begins: Any, aggregate: Aggregate
     ) -> tuple[list[Any], list[str | None], Aggregate]:

@@ -17,6 +17,7 @@ from esnb.errors import (
 )
 from esnb.errors import StreamNotFoundError as NotFound
 from esnb.log import Glance
+from esnb.uncollected import uncollected
 from esnb.write import logging
 from esnb.write.dispatch import Dispatcher, Open, Outcome, another, tell
 from esnb.write.handlers import Handler, Letter
@@ -45,8 +46,9 @@ def send_group(dispatcher: Dispatcher, letters: Sequence[Letter]) -> list[Ended]
                 time.sleep(pause)
             asked = waiting or numbers
             part = _Round(dispatcher, {number: letters[number] for number in asked})
-            part.decide()
-            waiting = part.write()
+            with uncollected():
+                part.decide()
+                waiting = part.write()
             ended |= part.ended
             if not waiting:
                 break

@@ -14,7 +14,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it.  Modules of one layer may import each other.
 LAYERS = [
     {"errors"},
-    {"instants", "frozen", "jsontext", "event", "schema", "show", "duck", "progress", "sqltext"},
+    {
+        "instants",
+        "frozen",
+        "jsontext",
+        "event",
+        "schema",
+        "show",
+        "duck",
+        "progress",
+        "sqltext",
+        "uncollected",
+    },
     {"aggregate"},
     {"log"},
     {"query"},
@@ -53,6 +64,7 @@ THIRD_PARTY = {
     "show": set(),
     "progress": {"tqdm"},
     "sqltext": set(),
+    "uncollected": set(),
     "aggregate": {"pydantic", "pydantic_core"},
     "log": {"duckdb", "numpy", "orjson", "pyarrow"},
     "query": {"duckdb", "numpy", "orjson", "pyarrow"},

@@ -13,12 +13,14 @@ from esnb import instants
 from esnb.errors import EsnbError, TimelineError, shown
 from esnb.event import RecordedEvent
 from esnb.eventlog import EventLog
+from esnb.show import visible
 from esnb.sqltext import literal, quote
 from esnb.timeline import Timeline
 from esnb.timeline.moment import moment
 from esnb.timeline.read import Source
 from esnb.widget.patches import is_json, patches, text_sql
 from esnb.widget.piece import intent
+from esnb.widget.replay_chart import replay_chart
 from esnb.widget.session import Session
 from esnb.widget.states import StatePiece
 
@@ -32,6 +34,7 @@ Clock = Literal["recorded", "occurred"]
 # Events in the browser at a time, and characters of their values.
 MOST = 20_000
 MOST_CHARACTERS = 16_000_000
+_DRAWN = 24  # events of the picture
 _BINS = 600  # of the scrubber, where not all events are in the browser
 _FULL = 500_000  # characters of a payload or value that is asked for
 _STREAMS = 100  # of a session's choice that are offered
@@ -173,6 +176,15 @@ class Replay(StatePiece):
         given = [] if stream is None else [repr(stream)]
         return self._called(given, ("at", "clock", "speed", "filter"))
 
+    def chart(self) -> Any:
+        """Return a chart of the events around the one that is shown, and what they changed."""
+        if self.stream is None:
+            return None
+        found, told = self._around(self.stream, self.clock, *self._wanted(), most=_DRAWN)
+        if not len(found.positions):
+            return None
+        return replay_chart(told, visible(self.title(), 80), self._zone(), self.clock)
+
     def title(self) -> str:
         """Return the stream, and how many events it has."""
         if self.stream is None:
@@ -220,12 +232,7 @@ class Replay(StatePiece):
         led = near is not None or at is not None
         if not led and stream == self.stream:
             near, at = self._wanted()
-        found = self._stream(stream, clock)
-        try:
-            shipped = self._shipped(found, found.place(near, at))
-        except (EsnbError, duckdb.Error) as error:
-            found = self._unfolded(stream, clock, error)
-            shipped = self._shipped(found, found.place(near, at))
+        found, shipped = self._around(stream, clock, near, at)
         if led:
             self.change(at=shipped["rows"]["position"][shipped["chosen"]])
         elif stream != self.stream:
@@ -398,11 +405,23 @@ class Replay(StatePiece):
         self._last = ((stream, clock, self._log.snapshot().next_position), found)
         return found
 
-    def _shipped(self, found: _Stream, chosen: int) -> dict[str, Any]:
+    def _around(
+        self, stream: str, clock: Clock, near: int | None, at: int | None, most: int | None = None
+    ) -> tuple[_Stream, dict[str, Any]]:
+        """Return a stream, and the events around one of it; without states if it has none."""
+        most = MOST if most is None else most
+        found = self._stream(stream, clock)
+        try:
+            return found, self._shipped(found, found.place(near, at), most)
+        except (EsnbError, duckdb.Error) as error:
+            found = self._unfolded(stream, clock, error)
+            return found, self._shipped(found, found.place(near, at), most)
+
+    def _shipped(self, found: _Stream, chosen: int, most: int) -> dict[str, Any]:
         """Return the events around one, as columns, with their states."""
         total = len(found.positions)
-        first = max(0, min(chosen - MOST // 2, total - MOST))
-        last = min(total, first + MOST)
+        first = max(0, min(chosen - most // 2, total - most))
+        last = min(total, first + most)
         before = first > 0
         rows = found.relation
         if last - first + before < total:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import esnb
+from esnb import instants
 from esnb.errors import EsnbError, InstantError, QueryError, TimelineError
 from esnb.timeline import Timeline
 from esnb.widget import Replay, Session
@@ -255,6 +256,45 @@ def test_its_code_makes_it_anew(log):
         assert again.data().fetchall() == piece.data().fetchall()
         assert "SELECT" in piece.sql
         assert piece.fallback()["text/html"]
+
+
+def lines_of(chart: Any) -> list[list[str]]:
+    """Return the texts of a picture, line by line."""
+    found: dict[float, dict[float, str]] = {}
+    spec = chart.to_dict()
+    for layer in spec["layer"]:
+        data = layer["data"]
+        for row in data.get("values") or spec["datasets"][data["name"]]:
+            if "text" in row:
+                found.setdefault(row["y"], {})[row["x"]] = row["text"]
+    return [[line[x] for x in sorted(line)] for _, line in sorted(found.items())]
+
+
+def test_its_picture_says_what_each_event_changed(log):
+    assert Replay(log).chart() is None
+    chart = Replay(log, "order-1", at=4, clock="occurred").chart()
+    heads, *lines = lines_of(chart)
+    assert heads == ["#", "time", "event", "what it changed"]
+    assert [line[0] for line in lines] == ["0", "1", "2"]
+    assert [line[2] for line in lines] == ["Placed", "Paid", "Sent"]
+    assert lines[0][3] == 'lines [{"n":1,"sku":"x"}], status placed'
+    assert lines[1][3] == f"status placed → paid, total {2**60}"
+    assert lines[2][3] == "status paid → sent"
+    local = (START + timedelta(days=1, hours=1)).astimezone(instants.zone("Europe/Berlin"))
+    assert lines[1][1] == local.strftime("%Y-%m-%d %H:%M:%S")
+    assert chart.title.subtitle == [
+        "event 2 of 3, in the order in which they happened; times in Europe/Berlin"
+    ]
+    assert Replay(log, "order-1").fallback()["text/html"].startswith("<img ")
+
+    more = [esnb.DomainEvent("Counted", {"n": n, "gone": None}) for n in range(60)]
+    log.append("order-1", more)
+    chart = Replay(log, "order-1", at=30).chart()
+    _, *lines = lines_of(chart)
+    first = int(lines[0][0])
+    assert [int(line[0]) for line in lines] == list(range(first, first + 24))
+    assert lines[-1][3] == f"n {first + 19} → {first + 20}"  # it begins at revision 3
+    assert chart.title.subtitle[1] == f"events {first + 1} to {first + 24} are shown"
 
 
 def test_it_begins_with_the_session_follows_it_and_tells_it(log):

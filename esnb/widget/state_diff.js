@@ -41,7 +41,20 @@ export function render(ui, { model, el, signal }) {
     set().view, (name) => { change({ view: name }); drawOne(); });
   const raw = ui.button("Raw JSON", () => toggleRaw(), { "aria-pressed": String(set().raw) });
   const out = ui.button("Export", () => exportMenu());
-  piece.tools.append(h("label", null, "A ", inputs[0]), h("label", null, "B ", inputs[1]), clock.node);
+  // Of a log that has several categories.
+  const category = h("select", {
+    "aria-label": "Category", hidden: true,
+    onchange: async () => {
+      try {
+        await piece.ask("of", { category: category.value });
+        local = { ...local, field: null, change: null, stream: null };
+        one = null;
+        detail.hidden = true;
+        await open();
+      } catch (error) { piece.problem(error); category.value = info.category; }
+    },
+  });
+  piece.tools.append(category, h("label", null, "A ", inputs[0]), h("label", null, "B ", inputs[1]), clock.node);
   const change = (changes) => {
     local = { ...local, ...changes };
     return piece.ask("set", { changes }).catch(piece.problem);
@@ -94,7 +107,12 @@ export function render(ui, { model, el, signal }) {
   const ends = () => JSON.stringify([set().a, set().b, set().clock]);
 
   function drawHead() {
-    piece.root.querySelector(".esnb-title").textContent = `Difference of ${visible(info.category, 40)}`;
+    const several = info.categories.length > 1;
+    piece.root.querySelector(".esnb-title").textContent =
+      several ? "Difference of" : `Difference of ${visible(info.category, 40)}`;
+    category.hidden = !several;
+    fill(category, info.categories.map((name) => h("option", { value: name }, visible(name, 40))));
+    category.value = info.category;
     inputs[0].value = info.a;
     inputs[1].value = info.b;
     clock.set(local.clock);
@@ -103,14 +121,14 @@ export function render(ui, { model, el, signal }) {
     const chosen = local.change;
     fill(summary,
       h("span", { class: "esnb-diff-total" },
-        `${number(differing)} of ${number(info.population)} aggregates differ`),
+        `${number(differing)} of ${number(info.population)} differ`),
       h("span", { class: "esnb-choice", role: "group", "aria-label": "Kind of change" },
         [null, ...CHANGES].map((name) => h("button", {
           type: "button", class: `esnb-button${name ? ` esnb-diff-${name}` : ""}`,
           "aria-pressed": String(name === chosen), disabled: name !== null && !info.streams[name],
           onclick: () => choose({ change: name }),
         }, name ? `${WORDS[name]} ${number(info.streams[name])}` : "all"))),
-      h("span", { class: "esnb-grow" }), view.node, raw, out);
+      h("span", { class: "esnb-grow" }), h("span", { class: "esnb-tools" }, view.node, raw, out));
     none.hidden = differing > 0;
     main.hidden = differing === 0;
     if (!differing) {

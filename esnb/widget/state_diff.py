@@ -90,6 +90,7 @@ class StateDiff(StatePiece):
     defaults: ClassVar[Mapping[str, Any]] = {
         "a": None,
         "b": None,
+        "of": None,
         "clock": "recorded",
         "field": None,
         "change": None,
@@ -132,12 +133,23 @@ class StateDiff(StatePiece):
         self._compared: tuple[Any, Comparison] | None = None
         window = session.window if session is not None and a is None and b is None else None
         first, second = (ends.kept(one, self._zone) for one in window or (a, b))
-        begin = {"a": first, "b": second, "clock": clock, "stream": stream, **settings}
+        begin = {
+            "a": first,
+            "b": second,
+            "of": of if isinstance(of, str) else None,
+            "clock": clock,
+            "stream": stream,
+            **settings,
+        }
         _check(begin)
         super().__init__(session=session, key=key, begun=begin, **begin)
-        if self.settings["begun"] != begin:
+        kept = self.settings["of"]
+        known = kept == begin["of"] or kept in self._offered()
+        if self.settings["begun"] != begin or not known:
             # Kept from a cell that asked for something else.
             self.change(**{**self.defaults, **begin, "begun": begin})
+        elif kept != begin["of"]:
+            self._take(kept)
 
     def change(self, **settings: Any) -> None:
         """Change settings, from Python; the browser follows.
@@ -262,6 +274,7 @@ class StateDiff(StatePiece):
             "paired": self._paired,
             "zone": self._log.zone or "UTC",
             "category": self.timeline.category,
+            "categories": self._offered(),
             "population": compared.population(),
             "streams": streams,
             "fields": sorted(rows, key=lambda row: (-sum(row[1:]), row[0])),
@@ -356,6 +369,15 @@ class StateDiff(StatePiece):
                 "left": left}  # fmt: skip
 
     @intent
+    def ask_of(self, category: str) -> Mapping[str, Any]:
+        """Compare the states of another category."""
+        if category not in self._offered():
+            raise TimelineError(f"there is no category {shown(category)} to compare")
+        self._take(category)
+        super().change(of=category, field=None, change=None, stream=None)
+        return {}
+
+    @intent
     def ask_at(self, a: str, b: str) -> Mapping[str, Any]:
         """Take over what was typed for A and B."""
         # What was not typed stays as exact as it was.
@@ -432,6 +454,21 @@ class StateDiff(StatePiece):
         kept = (ends.kept(one, self._zone) for one in window)
         super().change(**dict(zip("ab", kept, strict=True)))
         super()._session_changed(change)
+
+    def _offered(self) -> list[str]:
+        """Return the categories that can be looked at; none where one was given for good."""
+        source = self._source
+        if isinstance(source, Session) and source.category is None:
+            source = source.log
+        if isinstance(source, EventLog) and isinstance(self._of, str | None):
+            return source.categories()
+        return []
+
+    def _take(self, category: str) -> None:
+        log = self._source.log if isinstance(self._source, Session) else self._source
+        if isinstance(log, EventLog):
+            self.timeline = log.timeline(category)
+            self._of, self._log, self._compared = category, self.timeline.source, None
 
     @property
     def _paired(self) -> bool:

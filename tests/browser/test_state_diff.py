@@ -42,9 +42,7 @@ def test_from_the_population_to_the_event(notebook):
         )
     )
     differ = sum(counts[1].values())
-    expect(piece.locator(".esnb-diff-total")).to_have_text(
-        f"{differ:,} of {counts[0]:,} aggregates differ"
-    )
+    expect(piece.locator(".esnb-diff-total")).to_have_text(f"{differ:,} of {counts[0]:,} differ")
     kinds = piece.get_by_role("group", name="Kind of change")
     expect(kinds).to_contain_text(f"+ added {counts[1]['added']:,}")
     expect(piece.locator(".esnb-status")).to_contain_text(f"{differ:,} of {counts[0]:,} listed")

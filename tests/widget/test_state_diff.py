@@ -332,3 +332,31 @@ def test_it_follows_a_log_that_grows(log):
     assert after["streams"]["added"] == before["streams"]["added"] + 1
     assert after["position"] == before["position"] + 1
     assert isinstance(piece.timeline, Timeline)
+
+
+def test_the_category_can_be_another_one(log):
+    log.append("parcel-1", [esnb.DomainEvent("Sent", {"weight": 3})])
+    piece = StateDiff(log, of="order", key="chosen")
+    assert piece.ask_open()["categories"] == ["order", "parcel"]
+    piece.ask_list("total", "added")
+    piece.ask_of("parcel")
+    told = piece.ask_open()
+    assert (told["category"], told["streams"]["added"]) == ("parcel", 1)
+    assert [piece.settings[name] for name in ("of", "field", "change")] == ["parcel", None, None]
+    assert piece.data().fetchall() == [("added", None, 1), ("added", "weight", 1)]
+    assert piece.code == "esnb.widget.StateDiff(log, of='parcel', key='chosen')"
+    # The cell that is run again finds it, another cell does not.
+    again = StateDiff(log, of="order", key="chosen")
+    assert (again.timeline.category, again.ask_open()["fields"]) == ("parcel", told["fields"])
+    assert StateDiff(log, 1, of="order", key="chosen").timeline.category == "order"
+    with pytest.raises(TimelineError, match="no category 'parcels'"):
+        piece.ask_of("parcels")
+
+    # Whoever gave one for good is not asked.
+    everything = StateDiff(Session(log), of="order")
+    assert everything.ask_open()["categories"] == ["order", "parcel"]
+    fixed = (StateDiff(Session(log, "order")), StateDiff(log.timeline("order")))
+    for one in fixed:
+        assert one.ask_open()["categories"] == []
+        with pytest.raises(TimelineError, match="no category"):
+            one.ask_of("parcel")

@@ -170,6 +170,25 @@ export function render(ui, { model, el, signal }) {
   // --- the chart -------------------------------------------------------------------------
   let scale = null;
   let now = null;
+  /** Where an area is high enough for its name, as far as the name reaches; names never meet. */
+  function roomFor(name, points, width) {
+    const half = 3.5 * name.length + 4;
+    let best = null;
+    points.forEach(([x], at) => {
+      if (x - half < LEFT || x + half > width - 8) return;
+      let top = 0;
+      let low = HIGH;
+      for (const step of [-1, 1]) {
+        for (let k = at; points[k]; k += step) {
+          top = Math.max(top, points[k][1]);
+          low = Math.min(low, points[k][2]);
+          if (Math.abs(points[k][0] - x) > half) break;
+        }
+      }
+      if (low - top >= LABEL && (!best || low - top > best.high)) best = { x, y: (top + low) / 2, high: low - top };
+    });
+    return best;
+  }
   function drawChart() {
     const width = Math.max(240, chart.clientWidth || 700);
     const high = HIGH - FOOT;
@@ -202,20 +221,23 @@ export function render(ui, { model, el, signal }) {
       };
       let path = "";
       let back = "";
-      let best = [0, 0, 0];
+      const points = [];
       drawn.forEach((tick, k) => {
         const n = height(tick);
-        const px = x(times[tick]).toFixed(1);
+        const across = x(times[tick]);
+        const px = across.toFixed(1);
         const low = y(base[tick]);
         const top = y(base[tick] + n);
         path += `${k ? "L" : "M"}${px} ${top.toFixed(1)}`;
         back = `L${px} ${low.toFixed(1)}${back}`;
-        if (low - top > best[0] && Number(px) > LEFT + 40 && Number(px) < width - 60) best = [low - top, Number(px), (low + top) / 2];
+        points.push([across, top, low]);
         base[tick] += n;
       });
       const words = rest ? `other (${ui.number(many() - APART + Math.max(0, told.rest - 1))})` : label(at);
       areas.push(s("path", { class: `esnb-population-area ${tone(at)}`, "data-kind": String(at), d: `${path}${back}Z` }, s("title", null, words)));
-      if (best[0] >= LABEL) labels.push(s("text", { x: best[1], y: best[2] + 4, "text-anchor": "middle", class: "esnb-population-label" }, words.slice(0, 30)));
+      const name = words.slice(0, 30);
+      const spot = roomFor(name, points, width);
+      if (spot) labels.push(s("text", { x: spot.x, y: spot.y + 4, "text-anchor": "middle", class: "esnb-population-label" }, name));
     }
     const grid = [0, 0.5, 1].map((share) => {
       const n = Math.round(most * share);

@@ -1,6 +1,7 @@
 // A table of any length: only the rows in sight are in the page, and only texts.
 
 const CELL = 300;
+const LONG = 240; // pixels: a column that is wider than this can give way
 let views = 0;
 
 export function render(ui, { model, el, signal }) {
@@ -69,11 +70,24 @@ export function render(ui, { model, el, signal }) {
     else set({ sort: null, descending: false });
   }
 
-  /** As wide as most of the first rows need. */
-  function width(name, place, rows) {
-    const lengths = rows.map((row) => (row[place] ?? "—").length).sort((a, b) => a - b);
-    const most = lengths[Math.floor(0.95 * (lengths.length - 1))] ?? 0;
-    return Math.round(Math.min(420, Math.max(56, 8.2 * Math.max(most, name.length + 2) + 14)));
+  /** As wide as most of the first rows need, in the letters of a row that is chosen. */
+  const pen = document.createElement("canvas").getContext("2d");
+  function widths(columns, rows) {
+    const { fontFamily, fontSize } = getComputedStyle(piece.root);
+    pen.font = `600 ${fontSize} ${fontFamily}`;
+    const wide = (text) => pen.measureText(text).width;
+    const found = columns.map(({ name }, place) => {
+      const cells = rows.map((row) => wide(ui.visible(row[place] ?? "—", 80))).sort((a, b) => a - b);
+      const longest = cells.at(-1) ?? 0;
+      // Of long texts a few may be cut, of short ones none.
+      const most = longest > LONG ? cells[Math.floor(0.95 * (cells.length - 1))] : longest;
+      return Math.ceil(Math.min(420, Math.max(44, most, wide(`${ui.visible(name, 60)} ↓`)) + 14));
+    });
+    // Where not all have room, long texts give way.
+    const over = found.reduce((sum, one) => sum + one, 0) - (table.node.clientWidth - 2);
+    const spare = found.reduce((sum, one) => sum + Math.max(0, one - LONG), 0);
+    if (!table.node.clientWidth || over <= 0 || !spare) return found;
+    return found.map((one) => one - Math.ceil(Math.max(0, one - LONG) * Math.min(1, over / spare)));
   }
 
   const open = ui.latest(async () => {
@@ -84,10 +98,11 @@ export function render(ui, { model, el, signal }) {
       now = found;
       const { sort: by, descending } = settings();
       if (!same) {
+        const wide = widths(now.columns, now.rows);
         table.refresh({
           count: now.count,
           columns: now.columns.map((column, place) => ({
-            ...column, words: ui.visible(column.name, 60), width: width(column.name, place, now.rows),
+            ...column, words: ui.visible(column.name, 60), width: wide[place],
             sorted: column.name === by ? (descending ? "descending" : "ascending") : null,
             text: (row) => row[place],
           })),
@@ -133,7 +148,9 @@ export function render(ui, { model, el, signal }) {
     const { sort: by, descending } = settings();
     const words = [`${ui.number(now.count)} of ${ui.number(now.total)} ${now.what}`];
     if (by !== null) words.push(`by ${ui.visible(by, 40)}, ${descending ? "descending" : "ascending"}`);
-    words.push(`times in ${now.zone}`, `cells cut at ${CELL} characters, details are not`);
+    const timed = now.what === "events" || now.columns.some(({ type }) => type.includes("TIME ZONE"));
+    if (timed) words.push(`times in ${now.zone}`);
+    words.push(`cells cut at ${CELL} characters, details are not`);
     if (now.columns.length < now.all.length) words.push(`${now.columns.length} of ${now.all.length} columns`);
     piece.status(words.join("; "));
   }

@@ -19,6 +19,7 @@ __all__ = ["UNTYPESET", "html_table", "text_table", "visible"]
 # name of the lab's, the first that of older ones.
 UNTYPESET = 'class="tex2jax_ignore mathjax_ignore"'
 
+_WHOLE = 40  # characters of a cell that stay on one line
 _HIDDEN = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 
 
@@ -70,7 +71,10 @@ def html_table(
     """Return rows as an HTML table in which every value is text."""
 
     def cell(tag: str, value: object) -> str:
-        return f"<{tag}>{html.escape(visible(value, limit))}</{tag}>"
+        text = visible(value, limit)
+        # A browser would break order-17 and 2026-03-01 at their hyphens.
+        whole = ' style="white-space:nowrap"' if "-" in text and len(text) <= _WHOLE else ""
+        return f"<{tag}{whole}>{html.escape(text)}</{tag}>"
 
     head = "".join(cell("th", name) for name in names)
     body = "".join("<tr>" + "".join(cell("td", v) for v in row) + "</tr>" for row in rows)

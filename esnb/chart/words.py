@@ -192,8 +192,10 @@ def _classes(values: Sequence[float | None], ladder: Sequence[tuple[float, str]]
 def _spread(known: list[float], between: list[tuple[float, str]]) -> list[tuple[float, str]]:
     """Return three of many cuts, near the quarters of the numbers; the top ones weigh most."""
     chosen: list[tuple[float, str]] = []
+    # Where many waits are none, the first of the others says where classes begin.
+    least = next(value for value in known if value > 0)
     for part in (0.4, 0.7, 0.9):
-        goal = max(known[int(part * (len(known) - 1))], 1e-6)
+        goal = max(known[int(part * (len(known) - 1))], least)
         left = [rung for rung in between if rung not in chosen]
         chosen.append(min(left, key=lambda rung: abs(log(rung[0] / goal))))
     return sorted(chosen)

@@ -194,7 +194,8 @@ class Matches:
         )
 
     def _repr_html_(self) -> str:
-        rows = self.streams().limit(_SHOWN).fetchall()
+        # As text, a time is one in the zone of the flow.
+        rows = self.streams().limit(_SHOWN).project("COLUMNS(*)::VARCHAR").fetchall()
         more = f"; the first {_SHOWN}" if self.cases > _SHOWN else ""
         zone = self._flow.selection.zone
         title = f"{self!r}{more}; {self._flow.selection.clock} time, {zone}"

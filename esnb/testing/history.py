@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from esnb import instants
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import CommandError, CommandRejected, shown
 from esnb.event import RecordedEvent
@@ -112,13 +113,18 @@ class Replayed:
 
     def _repr_html_(self) -> str:
         names = ["stream", "revision", "event_type", "occurred_on", "actor", "command", "rule"]
-        rows = [tuple(getattr(one, name) for name in names) for one in self.refused[:_MANY]]
+        zone = self.log.zone or "UTC"
+        rows = []
+        for one in self.refused[:_MANY]:
+            told = {name: getattr(one, name) for name in names}
+            local = one.occurred_on.astimezone(instants.zone(zone))
+            rows.append((*(told | {"occurred_on": local.isoformat(" ", "milliseconds")}).values(),))
         left = f", the first {_MANY} shown" if len(self.refused) > _MANY else ""
         return html_table(
             names,
             rows,
             caption=f"{len(self.refused):,} of {self.asked:,} would have been refused{left}; "
-            "times in UTC",
+            f"times in {zone}",
         )
 
 

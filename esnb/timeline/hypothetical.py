@@ -166,7 +166,8 @@ class WhatIf(Timeline):
         )
         return (
             f"<p {UNTYPESET}><b>What if</b>, beside {escape(repr(self.actual))}: "
-            f"{gone:,} events taken out, {new:,} put in; {escape(said)}.<br>{told}"
+            f"{gone:,} event{'' if gone == 1 else 's'} taken out, {new:,} put in; "
+            f"{escape(said)}.<br>{told}"
         )
 
 

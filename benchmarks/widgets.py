@@ -47,9 +47,10 @@ QUIET = """
   requestAnimationFrame(look);
 })
 """
-# Waits until nothing is asked any more and what is wanted stands in the page.
+# Waits until nothing is asked any more and what is wanted stands in the page, or an error does.
 SETTLED = """
 ({wanted, gone}) => {
+  if (document.querySelector("[data-mime-type='application/vnd.jupyter.error']")) return true;
   const pieces = [...document.querySelectorAll('.esnb-piece')].filter(one => one.offsetParent);
   return pieces.length > 0 && pieces.every(one => !one.hasAttribute('data-busy'))
     && wanted.every(one => document.querySelector(one)?.getClientRects().length)
@@ -104,7 +105,8 @@ class Used:
         )
         self.settled(*wanted)
         taken = time.perf_counter() - start
-        assert self.notebook.cell_errors() == []
+        errors = self.notebook.cell_errors()
+        assert errors == [], errors
         return taken
 
     def settled(self, *wanted: str) -> None:
@@ -328,7 +330,7 @@ def main() -> None:
             notebook = NotebookPage(context, lab, None)
             say("building the timeline")
             notebook.of(OPEN.format(here=str(Path(__file__).parent), place=str(place)))
-            assert notebook.cell_errors() == []
+            assert notebook.cell_errors() == [], notebook.cell_errors()
             session = context.new_cdp_session(notebook.page)
             session.send("Performance.enable")
             used = Used(notebook, session)

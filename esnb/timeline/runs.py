@@ -62,25 +62,28 @@ class Runs:
                     writer.write_batch(batch if same else batch.cast(self._schema))
 
     def merged(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of all runs by ``system_from`` and ``position``, a row group at a time."""
+        """Yield the rows of all runs, a row group at a time, each after all of the one before.
+
+        Within a row group they are as they come: whoever looks for a moment reads whole groups,
+        and to sort them costs more than all else here.
+        """
         runs = [run for run in map(_Run, self._places) if run.more]
         waiting: list[pa.RecordBatch] = []
-        rows = 0
+        room = GROUP_ROWS
         while runs:
             # Up to here no run has rows that were not looked at.
             bound = min(run.last for run in runs)
-            for run in runs:
-                piece = run.until(bound)
-                waiting.append(piece)
-                rows += piece.num_rows
+            known = [run.upto(bound) for run in runs]
+            if sum(map(len, known)) > room:
+                bound = int(np.partition(np.concatenate(known), room - 1)[room - 1])
+            pieces = [run.until(bound) for run in runs]
+            waiting += pieces
+            room -= sum(piece.num_rows for piece in pieces)
             runs = [run for run in runs if run.more]
-            if rows >= GROUP_ROWS or not runs:
-                batch = _in_order(waiting)
-                whole = rows if not runs else rows - rows % GROUP_ROWS
-                for start in range(0, whole, GROUP_ROWS):
-                    yield batch.slice(start, min(GROUP_ROWS, whole - start))
-                waiting = [batch.slice(whole)]
-                rows -= whole
+            if room <= 0 or not runs:
+                # Rows of one moment stay together, and may be more than a row group has.
+                yield pa.concat_batches(waiting)
+                waiting, room = [], GROUP_ROWS
 
 
 class _Run:
@@ -95,14 +98,20 @@ class _Run:
     """
 
     def __init__(self, place: Path) -> None:
-        self._batches = pa.ipc.open_file(pa.memory_map(str(place)))
+        # Read, and not mapped: mapped pages are memory of this process as long as there is any.
+        self._batches = pa.ipc.open_file(pa.OSFile(str(place)))
         self._number, self._start = -1, 0
         self._next()
 
+    def upto(self, bound: int) -> Any:
+        """Return ``system_from`` of the rows that `until` would return."""
+        stop = int(np.searchsorted(self._known, bound, side="right"))
+        return self._known[self._start : stop]
+
     def until(self, bound: int) -> pa.RecordBatch:
-        """Return the next rows of this batch whose ``system_from`` is at most `bound`."""
+        """Give out the next rows of this batch whose ``system_from`` is at most `bound`."""
         start = self._start
-        self._start = int(np.searchsorted(self._known, bound, side="right"))
+        self._start += len(self.upto(bound))
         piece = self._batch.slice(start, self._start - start)
         if self._start == len(self._known):
             self._next()
@@ -113,15 +122,6 @@ class _Run:
         self.more = self._number < self._batches.num_record_batches
         if self.more:
             self._batch = self._batches.get_batch(self._number)
-            self._known = _numbers(self._batch, "system_from")
+            known = self._batch.column("system_from").cast(pa.int64())
+            self._known = known.to_numpy(zero_copy_only=False)
             self._start, self.last = 0, int(self._known[-1])
-
-
-def _in_order(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
-    whole = pa.concat_batches(pieces)
-    order = np.lexsort((_numbers(whole, "position"), _numbers(whole, "system_from")))
-    return whole.take(pa.array(order))
-
-
-def _numbers(batch: pa.RecordBatch, name: str) -> Any:
-    return batch.column(name).cast(pa.int64()).to_numpy(zero_copy_only=False)

@@ -1,8 +1,9 @@
-"""Runs of rows, merged by time, beside Python's own sort."""
+"""Runs of rows, merged into groups of rows by time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,7 +39,7 @@ def batch(rows: list[tuple[int, int, str | None]]) -> pa.RecordBatch:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(times=TIMES, size=st.integers(1, 7), data=st.data())
-def test_merged_rows_are_those_of_all_runs_sorted(
+def test_groups_have_the_rows_of_all_runs_one_after_the_other(
     tmp_path: Path, times: list[list[int]], size: int, data: st.DataObject
 ) -> None:
     count = sum(map(len, times))
@@ -53,25 +54,26 @@ def test_merged_rows_are_those_of_all_runs_sorted(
         made = list(merging.merged())
         if times:
             assert merging.schema == SCHEMA
-    merged = pa.Table.from_batches(made, SCHEMA).cast(
-        pa.schema([("at", pa.int64()), ("position", pa.int64()), ("f0", pa.string())]).set(
-            0, pa.field("system_from", pa.int64())
-        )
-    )
-    found = list(zip(*(column.to_pylist() for column in merged.columns), strict=True))
-    known_order = [at for at, _, _ in found]
-    assert known_order == sorted(known_order)
-    assert sorted(found, key=lambda row: row[1]) == sorted(given_rows, key=lambda row: row[1])
-    assert [one.num_rows for one in made[:-1]] == [4] * (len(made) - 1)
+    found = [
+        [
+            (int(at), position, text)
+            for at, position, text in zip(
+                one.column("system_from").cast(pa.int64()).to_pylist(),
+                one.column("position").to_pylist(),
+                one.column("f0").to_pylist(),
+                strict=True,
+            )
+        ]
+        for one in made
+    ]
+    assert sorted(chain.from_iterable(found)) == sorted(given_rows)
+    # Each group lies after the one before, and has as many rows as it should, or more where
+    # these are of one moment.
+    for group, after in pairwise(found):
+        assert max(group)[0] <= min(after)[0]
+        assert len(group) >= 4
+        assert sum(at < max(group)[0] for at, _, _ in group) < 4
     assert not list(tmp_path.iterdir())
-
-
-def test_rows_of_one_moment_are_by_position(tmp_path: Path) -> None:
-    with Runs(tmp_path) as merging:
-        merging.add(SCHEMA, [batch([(1, 5, "a"), (1, 9, "b")])])
-        merging.add(SCHEMA, [batch([(1, 2, "c"), (1, 7, "d")])])
-        (made,) = merging.merged()
-    assert made.column("position").to_pylist() == [2, 5, 7, 9]
 
 
 def test_files_go_when_it_fails(tmp_path: Path) -> None:

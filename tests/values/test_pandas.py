@@ -47,6 +47,23 @@ def test_columns_are_guessed():
     assert esnb.explore is not None
 
 
+def test_all_there_is_to_see_in_one_panel():
+    panel = orders().es.explore(pane="Changes")
+    gc.collect()  # the log behind it is held
+    assert len(panel.data()) == 4
+    assert panel.piece("Events")[0].ask_open()["count"] == 4
+    assert panel.piece("Changes")[0].ask_open()["streams"]["added"] == 2
+    flow_map, variants = panel.piece("Flow")
+    assert flow_map.data().filter("source = 'Placed'").project("target").order(
+        "target"
+    ).fetchall() == [("Cancelled",), ("Paid",)]
+    assert len(variants.data()) == 2
+    panel.session.streams = "order-2"
+    assert len(panel.data()) == 2
+    assert panel.piece("Replay")[0].ask_stream("order-2")["total"] == 2
+    assert panel.piece("Query")[0].run("select count(*) as n from events").n[0] == 4
+
+
 def test_columns_are_said():
     frame = orders().rename(columns={"stream": "id", "event_type": "what"})
     frame["id"] = frame["id"].str[6:]

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, Request, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, Request, expect, sync_playwright
 
 from tests import sample
 
@@ -149,6 +149,7 @@ class NotebookPage:
     def __init__(self, context: BrowserContext, lab: Lab, pictures: Path | None) -> None:
         self._lab = lab
         self._pictures = pictures
+        self.folder = lab.root
         self.page: Page = context.new_page()
         self.outside: list[str] = []
         self.errors: list[str] = []
@@ -311,6 +312,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="package")
 def context(lab: Lab) -> Iterator[BrowserContext]:
+    # How fast it is, benchmarks say; a busy machine is no error.
+    expect.set_options(timeout=60_000)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         # One for all tests: the lab's scripts stay in its cache.

@@ -235,7 +235,9 @@ class EventLog(Log):
         """
         if not isinstance(of, str):
             options = {"known": frozenset(self._events), **options}
-        key = (of, repr(sorted(options.items(), key=repr)))
+            of.description.renew()
+        made_of = of if isinstance(of, str) else (of, of.description.fingerprint)
+        key = (made_of, repr(sorted(options.items(), key=repr)))
         timeline = self._made.get(key)
         if timeline is None:
             timeline = Timeline(self, of, **options)

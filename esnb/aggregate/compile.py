@@ -16,6 +16,8 @@ from esnb.sqltext import literal
 
 __all__ = ["case_of", "guard_of", "said_of"]
 
+_RAISES = f"{PYTHON_NEEDED} (a handler raises on an event)"
+
 
 def said_of(field: FieldPlan, layout: Layout) -> str:
     """Return what an event says of a field, NULL where it says nothing.
@@ -41,7 +43,7 @@ def said_of(field: FieldPlan, layout: Layout) -> str:
         if choice.op == "keep":
             return "NULL"
         if choice.op == "raise":
-            return f"error({literal(PYTHON_NEEDED)})"
+            return f"error({literal(_RAISES)})"
         if field.fold == "latest" and field.boxed:
             return f"{{'v': {value(choice, event_type)}}}"
         if field.fold == "running":
@@ -110,7 +112,7 @@ def guard_of(plan: Plan, layout: Layout) -> str | None:
     if not ways:
         return None
     joined = " OR ".join(f"({way})" for way in ways)
-    return f"CASE WHEN {joined} THEN error({literal(PYTHON_NEEDED)}) END"
+    return f"CASE WHEN {joined} THEN error({literal(_RAISES)}) END"
 
 
 def _way(way: Way, layout: Layout, event_type: str) -> str:

@@ -147,7 +147,17 @@ class Expression:
     def __truediv__(self, other: Any) -> Expression:
         raise NotTraced("division with '/': SQL and Python round it differently")
 
-    __rtruediv__ = __pow__ = __rpow__ = __divmod__ = __rfloordiv__ = __rmod__ = __truediv__
+    __rtruediv__ = __truediv__
+
+    def __pow__(self, other: Any) -> Expression:
+        raise NotTraced("'**': SQL works it out in floats")
+
+    __rpow__ = __pow__
+
+    def __divmod__(self, other: Any) -> Expression:
+        raise NotTraced("'//', '%' and divmod() by a value")
+
+    __rdivmod__ = __rfloordiv__ = __rmod__ = __divmod__
 
     def __round__(self, digits: int | None = None) -> Expression:
         raise NotTraced("round(): SQL rounds halves up, Python to even")
@@ -191,7 +201,7 @@ class Expression:
         return truth(self)
 
     def __hash__(self) -> int:
-        raise NotTraced("looking a value up in a set or dict of yours")
+        raise NotTraced("a value put into, or looked up in, a set or dict of yours")
 
     # --- text ------------------------------------------------------------------------------
 

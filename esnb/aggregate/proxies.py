@@ -340,12 +340,15 @@ def _step(value: Any, name: str, key: Expression) -> tuple[Expression, ...] | No
 def _member(proxy: Proxy, owner: type, name: str) -> Any:
     """Return a method, property or constant of a class, at work on the proxy."""
     if name.startswith("__"):
-        raise AttributeError(name)
+        raise NotTraced(f"{proxy}.{name}")
     for base in owner.__mro__:
         if name in vars(base):
             found = vars(base)[name]
             break
     else:
+        if isinstance(proxy, State):
+            # A handler may have set it before; nothing keeps it.
+            raise NotTraced(f"self.{name}, which is no field of the class")
         raise AttributeError(f"{owner.__name__!r} object has no attribute {name!r}")
     if name in ("apply", "uncommitted", "stream", "revision"):
         raise NotTraced(f"self.{name} in a handler")

@@ -88,7 +88,7 @@ def _ascii(name: str) -> Callable[[str], str]:
     # Beyond ASCII the two have rules of their own ('ß', 'İ', the final sigma).
     return lambda a: (
         f"CASE WHEN regexp_full_match({a}, '[\\x00-\\x7F]*') THEN {name}({a})"
-        f" ELSE error('{PYTHON_NEEDED}') END"
+        f" ELSE error('{PYTHON_NEEDED} ({name}() beyond ASCII)') END"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dis
 import hashlib
 import inspect
 import re
@@ -11,15 +10,13 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, timedelta
-from decimal import Decimal
-from enum import Enum
 from functools import cached_property, partial
 from types import FunctionType
 from typing import Any, ClassVar, Self
 
 from esnb.aggregate.event import Event, happening
 from esnb.aggregate.explain import Explanation, explained
+from esnb.aggregate.fingerprint import model_parts, stable, type_parts
 from esnb.aggregate.kinds import Kind, kind_of, to_column
 from esnb.aggregate.layout import Layout
 from esnb.aggregate.plan import Plan, plan
@@ -35,12 +32,6 @@ _TAKEN = frozenset(
         "recorded_on", "system_from", "system_to", "next_position", "ended", "valid_from",
         "valid_to", "apply", "replay", "restore", "uncommitted", "breach", "description",
     }
-)  # fmt: skip
-
-# Of the names in a handler, those whose value is part of what it does.
-_VALUES = (
-    str, bytes, int, float, Decimal, date, timedelta, Enum,
-    tuple, list, Mapping, set, frozenset, type(None),
 )  # fmt: skip
 
 
@@ -112,7 +103,8 @@ class Description:
 
     @cached_property
     def plan(self) -> Plan:
-        """How each field is folded."""
+        """How each field is folded, by the code that `fingerprint` is of."""
+        self.fingerprint  # noqa: B018 (it is taken)
         return plan(self.owner, self.handlers, self.fields, self.defaults)
 
     @cached_property
@@ -128,24 +120,22 @@ class Description:
             digest.update(repr(part).encode(errors="replace") + b"\0")
         return digest.hexdigest()
 
+    def renew(self) -> None:
+        """Look at the code again: functions and constants that it uses may have changed since."""
+        before = self.__dict__.pop("fingerprint", None)
+        if before is not None and self.fingerprint != before:
+            self.__dict__.pop("plan", None)
+
     def _parts(self) -> Iterable[object]:
         yield self.category, self.by, self.ends, self.ignores, self.noop
+        seen: set[int] = set()
         for name, kind in self.fields.items():
-            yield name, str(self.annotations[name]), kind, _stable(self.defaults[name])
+            yield name, str(self.annotations[name]), kind, stable(self.defaults[name])
+            yield from type_parts(self.annotations[name], seen)
         for event_type, (event, function) in self.handlers.items():
             yield event_type, function.__name__, event.version
-            for field, info in event.model_fields.items():
-                yield field, str(info.annotation), info.alias, _stable(info.default)
-            for number, upcaster in event.upcasters().items():
-                yield number, tuple(_code(upcaster, set()))
-        seen: set[int] = set()
-        for base in self.owner.__mro__:
-            if base in (object, Aggregate):
-                break
-            for name, member in sorted(vars(base).items()):
-                # What decides on commands moves no state.
-                if not hasattr(member, "_esnb_handles"):
-                    yield name, tuple(_code(member, seen))
+            yield from model_parts(event, seen)
+        yield from type_parts(self.owner, seen)
 
     def initial(self) -> dict[str, Any]:
         """Return the state before any event, its collections its own."""
@@ -335,6 +325,7 @@ class Aggregate:
     @classmethod
     def explain(cls) -> Explanation:
         """Tell for each field how it is folded, with its SQL, and why not faster."""
+        cls.description.renew()
         return explained(cls.__name__, cls.description.plan, cls.description.layout)
 
     def __repr__(self) -> str:
@@ -420,6 +411,15 @@ def _handlers(owner: type[Aggregate]) -> dict[str, FunctionType]:
 
 def _events_of(owner: type, name: str, function: FunctionType) -> tuple[type[Event], ...]:
     parameters = list(inspect.signature(function).parameters.values())
+    if (
+        inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    ):
+        raise AggregateError(
+            f"{owner.__name__}.{name} is async or yields, so that calling it does nothing yet; "
+            "a handler only sets fields"
+        )
     if len(parameters) != 2:
         raise AggregateError(f"{owner.__name__}.{name} must take the aggregate and one event")
     annotation = parameters[1].annotation
@@ -479,68 +479,3 @@ def _anchor(base: type, module: Any) -> FunctionType:
         if isinstance(member, FunctionType):
             return member
     return FunctionType((lambda: None).__code__, vars(module) if module else {})
-
-
-def _is_value(found: Any) -> bool:
-    """Tell whether a name in a handler stands for a value that decides what it does."""
-    return isinstance(found, _VALUES) or (isinstance(found, type) and issubclass(found, Enum))
-
-
-def _stable(value: Any) -> Any:
-    if isinstance(value, set | frozenset):
-        return sorted(str(_stable(item)) for item in value)
-    if isinstance(value, list | tuple):
-        return [type(value).__name__, *map(_stable, value)]
-    if isinstance(value, Mapping):
-        return [type(value).__name__, *((_stable(k), _stable(v)) for k, v in value.items())]
-    if isinstance(value, type) and issubclass(value, Enum):
-        return [repr(member) for member in value]
-    text = repr(value)
-    # The address of an object differs from run to run.
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
-
-
-def _code(member: Any, seen: set[int]) -> Iterable[Any]:
-    """Yield what decides how a function behaves: its code, and that of functions it names."""
-    member = getattr(member, "__func__", member)
-    if isinstance(member, property):
-        member = member.fget
-    if not isinstance(member, FunctionType) or id(member) in seen:
-        return
-    seen.add(id(member))
-    yield _stable(member.__defaults__)
-    yield from _constants(member.__code__)
-    for name in dict.fromkeys(_globals_of(member.__code__)):
-        found = member.__globals__.get(name)
-        if isinstance(found, FunctionType) and found.__module__ == member.__module__:
-            yield from _code(found, seen)
-        elif _is_value(found):
-            yield name, _stable(found)
-    for cell in member.__closure__ or ():
-        try:
-            content = cell.cell_contents
-        except ValueError:
-            continue
-        if isinstance(content, FunctionType):
-            yield from _code(content, seen)
-        elif _is_value(content):
-            yield _stable(content)
-
-
-def _globals_of(code: types.CodeType) -> Iterable[str]:
-    """Yield the global names that a function reads, also within its inner functions."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            yield instruction.argval
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _globals_of(constant)
-
-
-def _constants(code: types.CodeType) -> Iterable[Any]:
-    yield code.co_code.hex(), code.co_names, code.co_varnames
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _constants(constant)
-        else:
-            yield _stable(constant)

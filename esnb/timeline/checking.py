@@ -104,6 +104,8 @@ def same(expected: Any, found: Any) -> bool:
         return len(expected) == len(found) and all(map(same, expected, found))
     if isinstance(expected, tuple) and isinstance(found, tuple | list):
         return len(expected) == len(found) and all(map(same, expected, found))
+    if expected != expected:  # what is not a number is not itself, either
+        return bool(found != found)
     return bool(expected == found)
 
 

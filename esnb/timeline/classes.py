@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from esnb.aggregate.compile import guard_of, said_of
 from esnb.aggregate.finite import automaton
 from esnb.aggregate.plan import FieldPlan, Plan, in_python
+from esnb.aggregate.reach import remembered
 from esnb.aggregate.render import PYTHON_NEEDED, constant
 from esnb.aggregate.root import Aggregate
-from esnb.errors import TimelineError, shown
+from esnb.errors import AggregateError, TimelineError, shown
 from esnb.timeline.checking import compare
 from esnb.timeline.fold import Field, Fold, Kind, Side
 from esnb.timeline.native import Native
@@ -107,7 +109,8 @@ class ClassDefinition:
         return self
 
     def _in_python(self, reason: str) -> ClassDefinition:
-        why = reason.splitlines()[0].removeprefix("Invalid Input Error: ")
+        first = reason.splitlines()[0].removeprefix("Invalid Input Error: ")
+        why = re.sub(rf"^.*{re.escape(PYTHON_NEEDED)}[: ]*\(?(.*?)\)?$", r"\1", first)
         return ClassDefinition(
             self.owner, unknown=self.unknown, python=f"in this log: {why}", known=self.known
         )
@@ -146,7 +149,7 @@ class ClassDefinition:
             kinds = {name: plan.fields[name].kind for name in plan.control}
             sides.append(States(rules, kinds, layout))
         fields: list[Field] = []
-        native = Native(owner, plan.python) if plan.python else None
+        native = self._native() if plan.python else None
         for name, field in plan.fields.items():
             if native is not None and field.tier == 3:
                 fields.append(_whole(field, f"e.{native.names[name]}"))
@@ -178,6 +181,26 @@ class ClassDefinition:
         pauses = owner.description.noop is not None
         ends = pauses or bool(owner.description.ends)
         return Fold(rows, tuple(fields), ends, tuple(sides), pauses)
+
+    def _native(self) -> Native:
+        """Return the side on which the class itself folds.
+
+        Raises
+        ------
+        AggregateError
+            If it remembers what no field holds: a fold that goes on later would not know it.
+        """
+        description = self.owner.description
+        handlers = [handler for _, handler in description.handlers.values()]
+        name = remembered(self.owner, handlers, description.fields)
+        if name:
+            told = name.lstrip("_") or "value"
+            raise AggregateError(
+                f"{self.owner.__name__} sets and reads self.{name}, which is no field, so that a "
+                f"fold that goes on later would not know it. Declare it in the class, as "
+                f"'{told}: int = 0' (names that begin with '_' are no fields)"
+            )
+        return Native(self.owner, self.plan.python)
 
 
 def _whole(field: FieldPlan, said: str) -> Field:

@@ -318,7 +318,7 @@ class Steps:
                 try:
                     for change in changes:
                         _STEPS[change["op"]](value, change)
-                except (KeyError, IndexError, TypeError) as error:
+                except (KeyError, IndexError, TypeError, ValueError) as error:
                     raise NeedsPython(f"{self.field.name}: {type(error).__name__}") from error
                 shown = _as_column(value)
             found[place] = shown

@@ -70,6 +70,7 @@ class Repository(Generic[A]):
 
     def __init__(self, log: Log, kind: type[A], *, snapshot_every: int | None = _EVERY) -> None:
         description = kind.description
+        description.renew()
         if description.by is not None:
             raise AggregateError(
                 f"{kind.__name__} is folded across streams (by={description.by!r}), so it is not "

@@ -51,8 +51,8 @@ Path = tuple[str, ...]
 class _Shapes:
     """The shapes in which DuckDB reads payloads: keys and types, as few passes as they need."""
 
-    def __init__(self, name: str, condition: str) -> None:
-        self._name, self._condition = name, condition
+    def __init__(self, name: str, condition: str, *, rare: bool = False) -> None:
+        self._name, self._condition, self._rare = name, condition, rare
         self._groups: list[dict[str, Any]] = []
         self._types: list[set[str]] = []
 
@@ -87,8 +87,13 @@ class _Shapes:
         found = []
         for number, shape in enumerate(self._groups):
             types = _listed(self._types[number])
-            data = f"CASE WHEN {self._condition} AND e.handled IN ({types}) THEN e.data END"
-            shaped = f"from_json({data}, {literal(json.dumps(shape))})"
+            here = f"CASE WHEN {self._condition} AND e.handled IN ({types}) THEN"
+            kinds = literal(json.dumps(shape))
+            shaped = f"from_json({here} e.data END, {kinds})"
+            if self._rare:
+                # Of rows for which it does not hold not even a NULL is read; where it holds for
+                # most, the values would be copied for nothing.
+                shaped = f"{here} from_json(e.data, {kinds}) END"
             found.append(f"{shaped} AS {self._name}{number}")
         return found
 
@@ -101,7 +106,7 @@ class _Reading:
         self._wanted = wanted
         self.layout: Layout = description.layout
         self.usual_shapes = _Shapes("u", "e.usual")
-        self.shapes = _Shapes("j", "NOT e.usual")
+        self.shapes = _Shapes("j", "NOT e.usual", rare=True)
         self.pointers: dict[str, int] = {}
         self.types: dict[type[Event], list[str]] = {}
         for event_type, (event, _) in description.handlers.items():
@@ -351,7 +356,7 @@ def rows_sql(
     pointers = ", ".join(map(literal, reading.pointers))
     kinds = ""
     if reading.pointers:
-        kinds = f", json_type(CASE WHEN NOT e.usual THEN e.data END, [{pointers}]) AS k"
+        kinds = f", CASE WHEN NOT e.usual THEN json_type(e.data, [{pointers}]) END AS k"
     shapes = "".join(
         f", {column}" for column in (*reading.usual_shapes.columns(), *reading.shapes.columns())
     )

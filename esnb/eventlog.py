@@ -230,7 +230,8 @@ class EventLog(Log):
             ``"snapshot"`` (each payload is the whole state), ``"before/after"`` or
             ``"attributes"``; ``ends``: event types that end an aggregate; ``fields``,
             ``ignore``: which payload fields to fold; ``noop``: which events failed.
-            For a class ``unknown="keep"``: events that it does not know change nothing.
+            For a class ``unknown="keep"``: events of types and versions that it does not know
+            change nothing.
             See `Timeline`.
         """
         if not isinstance(of, str):

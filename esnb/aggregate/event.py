@@ -122,6 +122,11 @@ class Event(BaseModel):
         return dict(sorted(found.items()))
 
     @classmethod
+    def reads(cls, version: int) -> bool:
+        """Tell whether payloads of a version can be brought to the newest."""
+        return min(cls._chain, default=cls.version) <= version <= cls.version
+
+    @classmethod
     def upcast(cls, payload: Mapping[str, Any], version: int) -> Mapping[str, Any]:
         """Bring a payload of an older `version` to the newest.
 
@@ -137,8 +142,20 @@ class Event(BaseModel):
             )
         chain = cls._chain
         for number in range(version, cls.version):
+            if number not in chain:
+                raise SchemaError(
+                    f"{cls.event_type} of version {version} is older than {cls.__name__} can read: "
+                    f"there is no from{number}"
+                )
             try:
                 payload = chain[number](_payload(payload))
+            except SchemaError:
+                raise  # of an upcaster that this one asks
+            except RecursionError:
+                raise SchemaError(
+                    f"{cls.__name__}.from{number} goes round in a circle: it asks for what it is "
+                    f"to make, version {number + 1}"
+                ) from None
             except Exception as error:
                 raise SchemaError(
                     f"{cls.__name__}.from{number} cannot read {shown(dict(payload))}: "

@@ -92,7 +92,8 @@ def _functions(owner: type, name: str) -> list[FunctionType] | None:
     if isinstance(member, FunctionType):
         return [member]
     if isinstance(member, property):
-        return [one for one in (member.fget, member.fset, member.fdel) if one is not None]
+        parts = (member.fget, member.fset, member.fdel)
+        return [one for one in parts if isinstance(one, FunctionType)]
     plain = isinstance(member, staticmethod | classmethod | type)
     return [] if plain or not hasattr(member, "__get__") else None
 

@@ -101,6 +101,13 @@ class Description:
         """Types of the events that the class knows, handled or not."""
         return frozenset({*self.handlers, *self.ends, *self.ignores})
 
+    def reads(self, event_type: str, version: int) -> bool:
+        """Tell whether the class knows an event of that type and schema version."""
+        handled = self.handlers.get(event_type)
+        if handled is None or event_type in self.ends:
+            return event_type in self.known
+        return handled[0].reads(version)
+
     @cached_property
     def plan(self) -> Plan:
         """How each field is folded, by the code that `fingerprint` is of."""
@@ -273,7 +280,7 @@ class Aggregate:
             self._ended = self._ended or begins
             return
         handled = description.handlers.get(recorded.event_type)
-        event = None if handled is None else handled[0].from_recorded(recorded)
+        event = None if handled is None else _read(handled[0], recorded)
         self._move(event, recorded.event_type, recorded)
 
     def restore(self, fields: Mapping[str, Any], *, revision: int, ended: bool) -> None:
@@ -335,9 +342,19 @@ class Aggregate:
         return f"{type(self).__name__}({self.stream!r}, revision={self.revision}, {fields})"
 
 
+def _read(event: type[Event], recorded: RecordedEvent) -> Event:
+    try:
+        return event.from_recorded(recorded)
+    except SchemaError as error:
+        where = f"{recorded.event_type} at position {recorded.position} of {recorded.stream!r}"
+        raise SchemaError(f"{error} (event {where})") from error
+
+
 def unknown_event(owner: type[Aggregate], event_type: str, recorded: RecordedEvent | None) -> str:
     """Return what to say of an event that a class does not know."""
-    where = "" if recorded is None else f" (position {recorded.position})"
+    where = ""
+    if recorded is not None:
+        where = f" (position {recorded.position} of {shown(recorded.stream)})"
     return (
         f"{owner.__name__} does not know the event type {shown(event_type)}{where}. Write a "
         f"handler for it, or say class {owner.__name__}(Aggregate, ignores=[{event_type!r}, …]), "

@@ -296,6 +296,16 @@ class _Reading:
         return condition, value
 
 
+def _readable(types: Mapping[type[Event], Iterable[str]]) -> str:
+    """Return SQL that leaves out the versions that no class reads."""
+    branches = []
+    for event, names in types.items():
+        oldest = min(event.upcasters(), default=event.version)
+        versions = f"e.schema_version BETWEEN {oldest} AND {event.version}"
+        branches.append(f" WHEN e.event_type IN ({_listed(names)}) THEN {versions}")
+    return f" AND CASE{''.join(branches)} END" if branches else ""
+
+
 def _branch(event_types: Iterable[str], sql: str) -> str:
     return f"\n                WHEN e.handled IN ({_listed(event_types)}) THEN {sql}"
 
@@ -335,7 +345,8 @@ def rows_sql(
     guard
         SQL over such a row that fails where a handler raises, and is NULL elsewhere.
     unknown
-        ``"keep"``: events that the class does not know are rows that change nothing.
+        ``"keep"``: events of types and versions that the class does not know are rows that
+        change nothing.
     known
         Event types that are known beside those of the class.
     lenient
@@ -351,7 +362,8 @@ def rows_sql(
     if description.noop is not None:
         pointer = literal("/" + description.noop.replace("~", "~0").replace("/", "~1"))
         done = f"coalesce(json_type(e.data, {pointer}), 'NULL') <> 'NULL'"
-    handled = _listed(description.handlers)
+    handled = _listed(description.handlers) or "NULL"
+    readable = _readable(reading.types) if unknown == "keep" else ""
     failing = "e.event_type" if done == "false" else f"CASE WHEN NOT {done} THEN e.event_type END"
     pointers = ", ".join(map(literal, reading.pointers))
     kinds = ""
@@ -373,9 +385,10 @@ def rows_sql(
     if unknown == "error" and description.by is None:
         inside = f"e.event_type IN ({all_known})" if all_known else "false"
         failed = f"NOT ({done}) AND " if done != "false" else ""
+        # One in the other: both sides of an AND are looked at for every row.
         checked = (
-            f"({checked}) AND CASE WHEN e.handled IS NULL AND {failed}NOT ({inside})"
-            f" THEN {call} IS NOT NULL ELSE true END"
+            f"({checked}) AND CASE WHEN e.handled IS NULL THEN"
+            f" CASE WHEN {failed}NOT ({inside}) THEN {call} IS NOT NULL ELSE true END ELSE true END"
         )
     columns = columns_of(description)
     values = "".join(f",\n        {reading.value(c)} AS {c.name}" for c in columns)
@@ -409,7 +422,7 @@ FROM (
                     SELECT e.*, {usual} AS usual
                     FROM (
                         SELECT e.* EXCLUDE (category, tags, metadata),
-                            CASE WHEN {failing} IN ({handled or "NULL"}) THEN e.event_type END
+                            CASE WHEN {failing} IN ({handled}){readable} THEN e.event_type END
                                 AS handled,
                             {ended} AS ended
                         FROM {_of(description)} AS e

@@ -220,3 +220,16 @@ def test_keys_of_any_name_are_read() -> None:
             (3, 7, None), (None, 4, None), (None, 5, None), (None, 4, None), (None, 7, "x"),
             (9, 7, None),
         ]  # fmt: skip
+
+
+def test_upcasters_that_go_round_in_a_circle_are_told_once() -> None:
+    class Circling(Event):
+        version = 2
+        n: int
+
+        def from1(d):
+            return Circling.from_payload(d, version=1)
+
+    with pytest.raises(SchemaError, match=r"Circling\.from1 goes round in a circle") as caught:
+        Circling.from_payload({"n": 1}, version=1)
+    assert len(str(caught.value)) < 200

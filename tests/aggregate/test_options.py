@@ -137,6 +137,39 @@ def test_unknown_events_are_refused_or_kept() -> None:
             log.timeline(Counting, unknown="maybe")
 
 
+class Dated(Event):
+    version = 3
+    n: int
+
+
+@pytest.mark.parametrize("python", [False, True])
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [(4, "version 4 is newer than Dated"), (1, "version 1 is older than Dated.*no from1")],
+)
+def test_unknown_versions_are_refused_or_kept(version: int, told: str, python: bool) -> None:
+    class Newest(Aggregate, category="order"):
+        n: int = 0
+
+        def when(self, e: Dated):
+            self.n += e.n
+
+    history = [
+        Happened("order-1", "Dated", {"n": 1}, 0, 3),
+        Happened("order-1", "Dated", {"m": "?"}, 0, version),
+        Happened("order-1", "Dated", {"n": 2}, 0, 3),
+    ]
+    place = "position 1 of 'order-1'"
+    with written(history) as log:
+        with pytest.raises(SchemaError, match=f"{told}.*{place}"):
+            log.timeline(Newest, python=python).as_of(2)
+        with pytest.raises(SchemaError, match=f"{told}.*{place}"):
+            esnb.Repository(log, Newest).get("1")
+        kept = log.timeline(Newest, unknown="keep", python=python)
+        assert [row["n"] for row in rows_of(kept.history())] == [1, 1, 3]
+        assert kept.check().events == 3
+
+
 def test_events_of_a_registered_class_are_validated_when_they_are_appended() -> None:
     with written([Happened("order-1", "Set", {"n": 1}, 0)]) as log:
         log.append("order-1", DomainEvent("Set", {"n": "x"}))

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from esnb.errors import ProjectionError, SinkError
+from esnb.errors import ProjectionError, SinkError, shown
 from esnb.log import Log
 from esnb.write import logging
 from esnb.write.projection import Projection
@@ -84,6 +84,11 @@ class Runner(Turns):
     ) -> None:
         if on_error not in ("stop", "dead_letter"):
             raise ProjectionError(f"on_error={on_error!r}: say 'stop' or 'dead_letter'")
+        if not isinstance(into, Sink):
+            raise ProjectionError(
+                f"into={shown(into)} is no sink: say DuckDBSink(path), PostgreSQLSink(url), "
+                "RedisSink(url) or MongoDBSink(url)"
+            )
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise ProjectionError(f"batch={batch!r}: give a number of events from 1")
         super().__init__(

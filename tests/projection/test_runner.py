@@ -22,7 +22,7 @@ import pytest
 import redis
 
 import esnb
-from esnb import EventLog
+from esnb import DomainEvent, EventLog, RecordedEvent
 from esnb.errors import ProjectionError, SinkError
 from esnb.write import DuckDBSink, PostgreSQLSink, Projection, RedisSink, Runner, Table, logging, on
 from esnb.write.registry import health
@@ -522,3 +522,40 @@ def test_a_log_that_is_read_only(log: EventLog, tmp_path: Path) -> None:
             runner.run()
             assert shown(runner) == reference(log.read())
         assert health(reading) == []
+
+
+def test_two_projections_share_no_table(
+    postgresql_server: Any, log: EventLog, tmp_path: Path
+) -> None:
+    """After a rebuild of the first the table's own name is free, and its view is not."""
+
+    class First(Projection, category="order"):
+        orders = Table(told=str)
+
+        def when_any(self, e: RecordedEvent) -> None:
+            self.orders.put(e.stream, told="first")
+
+    class Second(Projection, category="order"):
+        Orders = Table(other=str)
+
+        def when_any(self, e: RecordedEvent) -> None:
+            self.Orders.put(e.stream, other="second")
+
+    log.append("order-1", DomainEvent("Came", {}))
+    for kind in ("duckdb", "postgresql"):
+        place = place_on(kind, postgresql_server, tmp_path)
+        first = log.project(First, into=place.sink())
+        first.run()
+        first.rebuild()
+        with (
+            log.project(Second, into=place.sink()) as second,
+            pytest.raises(SinkError, match="'Orders' is that of the projection 'first'"),
+        ):
+            second.run()
+        assert first.rows("orders") == {"order-1": {"told": "first"}}
+        first.close()
+
+
+def test_what_is_no_sink_is_refused(log: EventLog) -> None:
+    with pytest.raises(ProjectionError, match=r"'shop.duckdb' is no sink: say DuckDBSink"):
+        log.project(Board, into="shop.duckdb")  # type: ignore[arg-type]

@@ -90,6 +90,7 @@ class SqlSink(Sink):
 
     def create(self, version: int, checkpoint: Checkpoint) -> None:
         with self._transaction():
+            self._check_names()
             for table, columns in self._tables.items():
                 defined = [f"{quote('key')} text not null primary key"]
                 defined += [f"{quote(c)} {self.types[kind]}" for c, kind in columns.items()]
@@ -102,6 +103,23 @@ class SqlSink(Sink):
                     checkpoint.event_id, checkpoint.shape, False, instants.iso(instants.now()),
                 ],
             )  # fmt: skip
+
+    def _check_names(self) -> None:
+        """Refuse a table that another projection has: their views would take turns."""
+        rows = self._run(
+            f"select name, {_CHECKPOINT} from {self._table('esnb_projections')}"  # noqa: S608
+            f" where name <> {VALUE}",
+            [self._name],
+        )
+        ours = {table.lower(): table for table in self._tables}
+        for name, *checkpoint in rows:
+            for table in Checkpoint(*checkpoint).tables:
+                if table.lower() in ours:
+                    raise SinkError(
+                        f"{self.kind} at {self.place}: the table {ours[table.lower()]!r} is that "
+                        f"of the projection {name!r}; call it otherwise in {self._name!r}, or give "
+                        "that a place of its own"
+                    )
 
     def apply(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from esnb import ask
 from esnb.aggregate import Aggregate, Event
-from esnb.errors import LogError
+from esnb.errors import LogError, TimelineError, shown
 from esnb.event import RecordedEvent
 from esnb.flow import Flow, ObjectFlow
 from esnb.flow.concerned import ObjectSelection
@@ -235,6 +235,8 @@ class EventLog(Log):
             See `Timeline`.
         """
         if not isinstance(of, str):
+            if not (isinstance(of, type) and issubclass(of, Aggregate)):
+                raise TimelineError(f"{shown(of)} is neither a category nor an aggregate class")
             options = {"known": frozenset(self._events), **options}
             of.description.renew()
         made_of = of if isinstance(of, str) else (of, of.description.fingerprint)

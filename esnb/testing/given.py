@@ -74,7 +74,8 @@ def given(
         The class of an aggregate, or a new object of it with a stream, ``Order("order-17")``;
         or the class of a saga.
     *events
-        What happened, in order.  For a saga also time that went by (a timedelta), streams
+        What happened, in order: event objects, or events that were read from a log.  For a saga
+        also time that went by (a timedelta), streams
         (`in_stream`), and how its commands ended (`answers`): all are accepted otherwise.
     handlers
         Functions that handle commands, beside the methods of an aggregate.
@@ -86,7 +87,7 @@ def given(
     Raises
     ------
     AggregateError
-        If the aggregate is not new.
+        If the aggregate is not new, or what happened is no event.
     """
     if isinstance(owner, type) and issubclass(owner, Saga):
         return GivenSaga(owner, id, events, clock())
@@ -99,6 +100,11 @@ def given(
             stream = f"{category}-{stream}"
     else:
         kind, stream = owner, ""
+    for event in events:
+        if not isinstance(event, Event | DomainEvent | RecordedEvent):
+            raise AggregateError(
+                f"given is what happened: say event objects, or events of a log, not {shown(event)}"
+            )
     return Given(kind, stream, events, Handlers(kind, *handlers), clock)
 
 
@@ -108,7 +114,7 @@ class Given:
 
     kind: type[Aggregate]
     stream: str
-    events: tuple[Event | DomainEvent, ...]
+    events: tuple[Event | DomainEvent | RecordedEvent, ...]
     _handlers: Handlers = field(repr=False)
     _clock: Callable[[], datetime] = field(repr=False)
 
@@ -160,8 +166,7 @@ class Given:
 
     def _recorded(self, stream: str) -> list[RecordedEvent]:
         written = [
-            event if isinstance(event, DomainEvent) else event.to_domain_event()
-            for event in self.events
+            event.to_domain_event() if isinstance(event, Event) else event for event in self.events
         ]
         return [
             RecordedEvent.of(event, place, stream, place, event.occurred_on)

@@ -91,7 +91,7 @@ class Timeline:
         the first event that has ``attribute``, ``field`` or ``name``, and ``value`` or
         ``new_value``, decides.
     unknown
-        For a class: an event whose type it does not know is an ``"error"``, or with
+        For a class: an event whose type or version it does not know is an ``"error"``, or with
         ``"keep"`` a row of `history` that changes nothing.
     python
         For a class: fold all of it with Python.
@@ -405,8 +405,9 @@ class Timeline:
             (``"event_type = 'PaymentFailed'"``), or positions, event ids or recorded
             events.
         insert
-            Events that happened as well: ``(stream, event)`` or ``(stream, event, at)``,
-            `at` being the moment after which it was recorded; when it occurred, by default.
+            Events that happened as well: one ``(stream, event)`` or ``(stream, event, at)``,
+            or several; `at` is the moment after which it was recorded; when it occurred, by
+            default.
         replace
             Events that were different, by position, event id or recorded event: a mapping
             of the payload keys that had another value, or a whole event.
@@ -427,7 +428,8 @@ class Timeline:
         from esnb.timeline.altered import altered
         from esnb.timeline.hypothetical import WhatIf
 
-        given = list(insert)
+        one = isinstance(insert, tuple) and insert and isinstance(insert[0], str)
+        given = [insert] if one else list(insert)
         if drop is None and not given and not replace and using is None:
             raise TimelineError("what if what? Say drop=, insert=, replace= or using=")
         read = self._read()

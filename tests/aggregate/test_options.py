@@ -135,6 +135,8 @@ def test_unknown_events_are_refused_or_kept() -> None:
         assert rows_of(log.timeline(Counting).as_of(1))[0]["n"] == 1
         with pytest.raises(TimelineError, match="'error' or 'keep'"):
             log.timeline(Counting, unknown="maybe")
+        with pytest.raises(TimelineError, match="neither a category nor an aggregate class"):
+            log.timeline(Set)
 
 
 class Dated(Event):

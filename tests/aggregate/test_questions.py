@@ -21,6 +21,7 @@ from tests.aggregate.zoo import (
     Guarded,
     Happened,
     Mixed,
+    Paid,
     Placed,
     Scalars,
     plain_fold,
@@ -226,6 +227,15 @@ def test_what_if_of_another_class_and_of_no_class() -> None:
         plain = log.timeline("order")
         assert rows_of(plain.what_if(drop=0).as_of(5)) == []
         assert plain.what_if(drop="event_type = 'Placed'").diff(plain).fetchall()
+
+
+def test_what_if_one_event_had_happened_too() -> None:
+    with written([Happened("order-1", "Placed", {"customer": "a"}, 0, 3)]) as log:
+        line = log.timeline(Scalars)
+        alone = line.what_if(insert=("order-1", Paid(amount=5)))
+        assert [row["status"] for row in rows_of(alone.as_of(9))] == ["paid"]
+        several = line.what_if(insert=[("order-1", Paid(amount=5)), ("order-2", Paid(amount=1))])
+        assert [row["status"] for row in rows_of(several.as_of(99))] == ["paid", "partly paid"]
 
 
 def test_what_if_says_what_is_wrong() -> None:

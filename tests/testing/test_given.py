@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import esnb
 from esnb import Aggregate, Command, CommandError, CommandRejected, DomainEvent, Event, handles
 from esnb.errors import AggregateError, SchemaError
 from esnb.testing import Clock, given, rejected, state
@@ -68,6 +70,19 @@ def test_what_is_expected_passes() -> None:
         ItemAdded(sku="b", quantity=2),
         state(items={"a": 1, "b": 2}),
     )
+
+
+def test_what_is_given_may_come_from_a_log(tmp_path: Path) -> None:
+    with esnb.create(tmp_path / "log", zone="UTC") as log:
+        log.append("order-3", PLACED)
+        log.append("order-17", PLACED)
+        given(Order, *log.read_stream("order-17")).when(CONFIRM).then(OrderConfirmed())
+        log.append("order-17", OrderConfirmed())
+        when = given(Order, *log.read_stream("order-17")).when(CONFIRM).then(rejected(PENDING))
+        assert "after OrderPlaced, OrderConfirmed:" in text(lambda: when.then(OrderConfirmed()))
+    for wrong in ({"customer": "ann"}, CONFIRM, OrderPlaced):
+        with pytest.raises(AggregateError, match="given is what happened"):
+            given(Order, wrong)
 
 
 def test_what_is_not_expected_tells_the_difference() -> None:

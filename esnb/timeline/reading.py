@@ -22,7 +22,7 @@ from esnb.aggregate.layout import Column, Layout, paths_of
 from esnb.aggregate.render import constant
 from esnb.aggregate.root import Aggregate, Description
 from esnb.aggregate.upcasting import Taken, traced_upcasters
-from esnb.sqltext import literal
+from esnb.sqltext import among, literal
 from esnb.timeline.fold import CARRIED
 from esnb.timeline.odd import columns_of, function_name
 from esnb.timeline.usual import (
@@ -86,8 +86,8 @@ class _Shapes:
         """Return the columns of the rows ``e``."""
         found = []
         for number, shape in enumerate(self._groups):
-            types = _listed(self._types[number])
-            here = f"CASE WHEN {self._condition} AND e.handled IN ({types}) THEN"
+            read = among("e.handled", self._types[number])
+            here = f"CASE WHEN {self._condition} AND {read} THEN"
             kinds = literal(json.dumps(shape))
             shaped = f"from_json({here} e.data END, {kinds})"
             if self._rare:
@@ -302,12 +302,12 @@ def _readable(types: Mapping[type[Event], Iterable[str]]) -> str:
     for event, names in types.items():
         oldest = min(event.upcasters(), default=event.version)
         versions = f"e.schema_version BETWEEN {oldest} AND {event.version}"
-        branches.append(f" WHEN e.event_type IN ({_listed(names)}) THEN {versions}")
+        branches.append(f" WHEN {among('e.event_type', names)} THEN {versions}")
     return f" AND CASE{''.join(branches)} END" if branches else ""
 
 
 def _branch(event_types: Iterable[str], sql: str) -> str:
-    return f"\n                WHEN e.handled IN ({_listed(event_types)}) THEN {sql}"
+    return f"\n                WHEN {among('e.handled', event_types)} THEN {sql}"
 
 
 def _versions(ways: Mapping[int, str], otherwise: str) -> str:
@@ -362,9 +362,9 @@ def rows_sql(
     if description.noop is not None:
         pointer = literal("/" + description.noop.replace("~", "~0").replace("/", "~1"))
         done = f"coalesce(json_type(e.data, {pointer}), 'NULL') <> 'NULL'"
-    handled = _listed(description.handlers) or "NULL"
-    readable = _readable(reading.types) if unknown == "keep" else ""
     failing = "e.event_type" if done == "false" else f"CASE WHEN NOT {done} THEN e.event_type END"
+    handled = among(failing, description.handlers)
+    readable = _readable(reading.types) if unknown == "keep" else ""
     pointers = ", ".join(map(literal, reading.pointers))
     kinds = ""
     if reading.pointers:
@@ -372,18 +372,17 @@ def rows_sql(
     shapes = "".join(
         f", {column}" for column in (*reading.usual_shapes.columns(), *reading.shapes.columns())
     )
-    ended = f"e.event_type IN ({_listed(description.ends)})" if description.ends else "false"
+    ended = among("e.event_type", description.ends)
     if description.noop is not None:
         # NULL: as before, and absent at the begin of a stream.
         ended = f"CASE WHEN NOT {done} THEN {ended} END"
-    all_known = _listed({*description.known, *known})
     call = (
         f"{function_name(description, lenient=lenient)}"
         "(e.event_type, e.schema_version, e.data, e.position, e.stream)"
     )
     checked = "e.plain OR e.odd IS NOT NULL"
     if unknown == "error" and description.by is None:
-        inside = f"e.event_type IN ({all_known})" if all_known else "false"
+        inside = among("e.event_type", {*description.known, *known})
         failed = f"NOT ({done}) AND " if done != "false" else ""
         # One in the other: both sides of an AND are looked at for every row.
         checked = (
@@ -422,7 +421,7 @@ FROM (
                     SELECT e.*, {usual} AS usual
                     FROM (
                         SELECT e.* EXCLUDE (category, tags, metadata),
-                            CASE WHEN {failing} IN ({handled}){readable} THEN e.event_type END
+                            CASE WHEN {handled}{readable} THEN e.event_type END
                                 AS handled,
                             {ended} AS ended
                         FROM {_of(description)} AS e

@@ -80,16 +80,17 @@ export function render(ui, { model, el, signal }) {
   function columns() {
     const field = local.field;
     const start = [
-      { name: "stream", width: 170, text: (row) => row[0] },
+      { name: "stream", width: 150, text: (row) => row[0] },
       { name: "change", width: 86, text: (row) => WORDS[row[1]] },
     ];
     if (field === null) {
       return [...start, { name: "fields", words: "differing fields", width: 120, right: true, text: (row) => String(row[2]) }];
     }
     const right = Boolean(list.numeric);
+    const width = right ? 98 : 150;
     return [...start,
-      { name: "before", width: 140, right, text: (row) => row[3] },
-      { name: "after", width: 140, right, text: (row) => row[4] },
+      { name: "before", width, right, text: (row) => row[3] },
+      { name: "after", width, right, text: (row) => row[4] },
       ...(right ? [{ name: "difference", width: 100, right, text: (row) => signed(row[5]) }] : []),
     ];
   }

@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.pieces import named, pictures, piece, standing
+
 pytestmark = pytest.mark.browser
 
 
@@ -37,6 +39,61 @@ def test_time_travel_in_the_lab(notebook):
         wide = output.evaluate("node => node.scrollWidth - node.clientWidth")
         assert wide <= 0, output.inner_text()[:200]
 
+    # One order, on the clock by which things happened.
+    replay = piece(page, "Replay of one stream")
+    status = replay.locator(".esnb-status")
+    expect(status).to_contain_text("event 9 of 9")
+    named(notebook, "replay", "Replay")
+    replay.get_by_role("button", name="occurred", exact=True).click()
+    expect(status).to_contain_text("in the order in which they happened")
+    replay.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("j")
+    expect(status).to_contain_text("event 2 of 9")
+    notebook.tells(standing("log", "replay", "revision"), "1")
+    notebook.tells("print(replay.clock)", "occurred")
+
+    # From a field to the orders that differ in it, and to the event behind the difference.
+    diff = piece(page, "Difference")
+    expect(diff.locator(".esnb-diff-total")).to_contain_text("of 3,073 differ")
+    named(notebook, "difference", "StateDiff")
+    diff.get_by_role("button", name="total:").click()
+    expect(diff.locator(".esnb-status")).to_contain_text("largest difference first")
+    diff.get_by_role("group", name="Kind of change").get_by_role("button", name="changed").click()
+    expect(diff.locator(".esnb-row").first).to_contain_text("order-1647")
+    diff.focus()
+    page.keyboard.press("n")
+    expect(diff.locator(".esnb-diff-stream")).to_have_text("order-1647")
+    cause = diff.locator(".esnb-diff-table tr").filter(has_text="726.1")
+    expect(cause).to_contain_text("OrderCorrected")
+    expect(cause).to_contain_text("r.voss")
+    notebook.tells(
+        "print(*map(difference.settings.get, ('field', 'change', 'stream')))",
+        "total changed order-1647",
+    )
+
+    # The answer of a cell in SQL is sorted and searched.
+    table = piece(page, "Table of rows")
+    rows = table.locator(".esnb-row")
+    expect(rows.first).to_contain_text("Berlin")
+    named(notebook, "table", "EventTable")
+    table.get_by_role("columnheader", name="city").click()
+    table.get_by_role("columnheader", name="city").click()
+    expect(rows.first).to_contain_text("Łódź")
+    notebook.tells("print(table.settings['sort'], table.settings['descending'])", "city True")
+    notebook.tells("print(table.data().fetchone()[0])", "Łódź")
+    table.focus()
+    page.keyboard.press("/")
+    page.keyboard.type("wien")
+    expect(table.locator(".esnb-status")).to_contain_text("1 of 11 rows")
+    notebook.tells("print(len(table.data()))", "1")
+    # No name is cut where there is room.
+    cut = table.locator(".esnb-cell").evaluate_all(
+        "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+    )
+    assert cut == []
+
+    pictures(notebook, state_diff=diff)
     for name in ("light", "dark"):
         notebook.theme(name)
         notebook.picture(f"time-travel-{name}")

@@ -273,7 +273,12 @@ class RecordedEvent(_Frozen):
 
     @classmethod
     def of(
-        cls, event: DomainEvent, position: int, stream: str, revision: int, recorded_on: datetime
+        cls,
+        event: DomainEvent | RecordedEvent,
+        position: int,
+        stream: str,
+        revision: int,
+        recorded_on: datetime,
     ) -> RecordedEvent:
         """Return an event that was just written, at its place."""
         made = cls.__new__(cls)

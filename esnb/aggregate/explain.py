@@ -49,11 +49,22 @@ class Explained:
 
 
 class Explanation:
-    """How the fields of a class are folded; shows itself as a table."""
+    """How the fields of a class are folded; shows itself as a table.
 
-    def __init__(self, name: str, rows: tuple[Explained, ...]) -> None:
+    Attributes
+    ----------
+    name
+        The class.
+    rows
+        Its fields.
+    notes
+        What else tracing could not see through: handlers that change no field.
+    """
+
+    def __init__(self, name: str, rows: tuple[Explained, ...], notes: tuple[str, ...] = ()) -> None:
         self.name = name
         self.rows = rows
+        self.notes = notes
 
     def __iter__(self) -> Iterator[Explained]:
         return iter(self.rows)
@@ -67,21 +78,26 @@ class Explanation:
     def __repr__(self) -> str:
         width = max((len(row.field) for row in self.rows), default=0)
         lines = [f"  {line}" for row in self.rows for line in row.lines(width)]
-        return "\n".join([f"{self.name}: how each field is folded", *lines])
+        notes = [f"  {note}" for note in self.notes]
+        return "\n".join([f"{self.name}: how each field is folded", *lines, *notes])
 
     def _repr_html_(self) -> str:
-        return _table(self.rows, f"{self.name}: how each field is folded")
+        notes = "".join(f"<p {UNTYPESET}>{escape(note)}</p>" for note in self.notes)
+        return _table(self.rows, f"{self.name}: how each field is folded") + notes
 
 
 def explained(name: str, plan: Plan, layout: Layout) -> Explanation:
     """Return the explanation of a plan."""
-    return Explanation(
-        name,
-        tuple(
-            Explained(field.name, field.tier, _FOLDS[field.fold], _sql(field, layout), field.why)
-            for field in plan.fields.values()
-        ),
+    rows = tuple(
+        Explained(field.name, field.tier, _FOLDS[field.fold], _sql(field, layout), field.why)
+        for field in plan.fields.values()
     )
+    notes = tuple(
+        f"{event_type}: {reason}"
+        for event_type, reason in plan.untraced.items()
+        if not any(f"{event_type}: {reason}" in row.why for row in rows)
+    )
+    return Explanation(name, rows, notes)
 
 
 def _sql(field: FieldPlan, layout: Layout) -> str:

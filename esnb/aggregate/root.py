@@ -63,9 +63,13 @@ class Description:
         self.owner = owner
         self.by: str | None = options.pop("by", None)
         self.category: str = options.pop("category", None) or _snake(owner.__name__)
-        ends = _names(options.pop("ends", ()))
-        ignores = _names(options.pop("ignores", ()))
+        ends = _names(owner, "ends", options.pop("ends", ()))
+        ignores = _names(owner, "ignores", options.pop("ignores", ()))
         self.noop: str | None = options.pop("noop", None)
+        for option in ("category", "by", "noop"):
+            said = getattr(self, option)
+            if said is not None and not isinstance(said, str):
+                raise AggregateError(f"{owner.__name__}: {option}={shown(said)} is no text")
         if options:
             raise AggregateError(
                 f"{owner.__name__} has no option {shown(next(iter(options)))}; there are "
@@ -403,15 +407,19 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def _names(given: Any) -> tuple[str, ...]:
-    if isinstance(given, str) or (isinstance(given, type) and issubclass(given, Event)):
+def _names(owner: type[Aggregate], option: str, given: Any) -> tuple[str, ...]:
+    if isinstance(given, str | type) or not isinstance(given, Iterable):
         given = (given,)
     names: list[str] = []
     for one in given:
         if isinstance(one, str):
             names.append(one)
-        else:
+        elif isinstance(one, type) and issubclass(one, Event):
             names += [one.event_type, *one.aliases]
+        else:
+            raise AggregateError(
+                f"{owner.__name__}: {option} takes event classes and types, not {shown(one)}"
+            )
     return tuple(dict.fromkeys(names))
 
 

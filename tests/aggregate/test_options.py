@@ -327,3 +327,33 @@ def test_the_collector_is_never_left_off() -> None:
     with written(history[:2]) as log:
         assert rows_of(log.timeline(Late).as_of(2))[0]["n"] == 0
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"ends": 5}, "ends takes event classes and types, not 5"),
+        ({"ignores": [Set, int]}, "ignores takes event classes and types, not <class 'int'>"),
+        ({"noop": ["error"]}, r"noop=\['error'\] is no text"),
+        ({"category": 5}, "category=5 is no text"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(AggregateError, match=f"Odd: {told}"):
+
+        class Odd(Aggregate, **options):
+            pass
+
+
+def test_what_is_set_and_is_no_field_is_told() -> None:
+    class Forgetful(Aggregate, category="order"):
+        n: int = 0
+        last = 0
+
+        def when_set(self, e: Set):
+            self.last = e.n
+
+    told = Forgetful.explain()
+    assert told.notes == tuple(one for one in told.notes if "self.last is set" in one) != ()
+    assert "Set: self.last is set, which is no field" in repr(told)
+    assert "self.last is set, which is no field" in told._repr_html_()

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from esnb import instants
+from esnb.duck import interruptible
 from esnb.errors import QueryError, TimelineError, shown
 from esnb.event import RecordedEvent
 from esnb.log import Snapshot
@@ -60,6 +61,7 @@ class Asked(Protocol):
     def timelines(self) -> dict[str, Timeline]: ...
 
 
+@interruptible()
 def frame(
     log: Asked,
     text: str,

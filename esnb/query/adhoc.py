@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from esnb.duck import interruptible
+from esnb.duck import interruptible, stoppable
 from esnb.errors import QueryError
 from esnb.query.redact import redact
 
@@ -40,7 +40,7 @@ def run(
     try:
         with interruptible():
             if timeout is None:
-                found = cursor.sql(text, params=values)
+                found = stoppable(cursor, lambda: cursor.sql(text, params=values))
             else:
                 found = _within(timeout, cursor, text, values)
         # A statement without rows (unsafe only) gives no relation.
@@ -70,20 +70,26 @@ def rows(
     values = params if params is not None and len(params) else None
     try:
         with interruptible(), _stopped(cursor, timeout) as late:
-            reader = cursor.execute(text, values).to_arrow_reader(_BATCH)
-            batches, count = [], 0
-            for batch in reader:
-                batches.append(batch)
-                count += batch.num_rows
-                if limit is not None and count > limit:
-                    break
-            table = pa.Table.from_batches(batches, reader.schema)
-            return (table, False) if limit is None else (table.slice(0, limit), count > limit)
+            return stoppable(cursor, lambda: _first(cursor, text, values, limit))
     except (duckdb.Error, RuntimeError, OSError, pa.ArrowException) as error:
         told = redact(str(error)).replace(str(log_path), "<log>")
     if late.is_set():
         raise _took_too_long(timeout)
     raise QueryError(f"DuckDB cannot run this: {told}")
+
+
+def _first(
+    cursor: duckdb.DuckDBPyConnection, text: str, values: Any, limit: int | None
+) -> tuple[pa.Table, bool]:
+    reader = cursor.execute(text, values).to_arrow_reader(_BATCH)
+    batches, count = [], 0
+    for batch in reader:
+        batches.append(batch)
+        count += batch.num_rows
+        if limit is not None and count > limit:
+            break
+    table = pa.Table.from_batches(batches, reader.schema)
+    return (table, False) if limit is None else (table.slice(0, limit), count > limit)
 
 
 def _took_too_long(timeout: float | None) -> QueryError:
@@ -122,7 +128,7 @@ def _within(
 ) -> duckdb.DuckDBPyRelation:
     with _stopped(cursor, timeout) as late:
         try:
-            rows = cursor.execute(text, values).to_arrow_table()
+            rows = stoppable(cursor, lambda: cursor.execute(text, values).to_arrow_table())
         except duckdb.InterruptException:
             if not late.is_set():
                 raise

@@ -174,6 +174,7 @@ class Session:
             if any(segment.first <= position <= segment.last for (position,) in positions)
         ]
 
+    @duck.interruptible()
     def sql(
         self,
         snapshot: Snapshot,
@@ -220,6 +221,7 @@ class Session:
             gate.check(self._connection(locked=True), text, allowed)
         return adhoc.run(cursor, text, params, timeout=timeout, log_path=self._path)
 
+    @duck.interruptible()
     def rows(
         self,
         snapshot: Snapshot,
@@ -250,6 +252,7 @@ class Session:
         gate.check(self._connection(locked=True), text, allowed)
         return adhoc.rows(cursor, text, params, limit=limit, timeout=timeout, log_path=self._path)
 
+    @duck.interruptible()
     def parameters(self, text: str) -> list[str]:
         """Return the names of the parameters of `text` (see `esnb.query.gate.parameters`)."""
         return gate.parameters(self._connection(locked=True), text)

@@ -97,6 +97,44 @@ def test_the_stop_button_stops(tmp_path: Path, call: str):
     assert done.stdout == said, done.stderr
 
 
+# One task of a cross join takes as long as all of it; each press is the only one.
+ONCE = """
+import os, signal, sys, threading
+import esnb
+log = esnb.create(sys.argv[1])
+LONG = "select count(*) from range(100000) a, range(100000) b, range(100000) c where a.range + b.range + c.range < 0"
+for wait in (0, 0.001, 0.003, 0.01, 0.03, 0.1, 1):
+    for ask in (log.df, lambda text: log.sql(text, timeout=100), lambda text: log.sql(text + " + ?", [0])):
+        try:
+            threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT)).start()
+            ask(LONG)
+        except KeyboardInterrupt:
+            pass
+        else:
+            print("it was answered")
+print(log.df("select 7 as n").n[0])
+"""  # noqa: E501
+
+
+def test_a_stop_is_never_lost(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", ONCE, str(tmp_path / "log")],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.stdout == "7\n", done.stderr
+
+
+def test_work_that_can_be_stopped_gives_what_it_finds():
+    with duck.connect() as connection:
+        found = duck.stoppable(connection, lambda: connection.execute("select 3").fetchall())
+        assert found == [(3,)]
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            duck.stoppable(connection, lambda: exec("raise ZeroDivisionError('mine')"))  # noqa: S102
+
+
 def test_other_faults_pass():
     with pytest.raises(RuntimeError, match="mine"), duck.interruptible():
         raise RuntimeError("mine")

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["as_table"]
 
-# By cell: what its last run has shown.
-_SHOWN: dict[str, tuple[int, list[EventTable]]] = {}
-
 
 def as_table(frame: pd.DataFrame) -> None:
     """Let a frame be shown as an `EventTable`, and stay what it is.
@@ -39,20 +36,6 @@ def as_table(frame: pd.DataFrame) -> None:
             table = EventTable(now)
         except EsnbError:
             raise NotImplementedError from None
-        _keep(shell, table)
         table._ipython_display_()
 
     object.__setattr__(frame, "_ipython_display_", display)
-
-
-def _keep(shell: Any, table: EventTable) -> None:
-    """Let go of the tables of earlier runs of this cell: their rows would stay in memory."""
-    cell = shell.kernel.get_parent("shell").get("metadata", {}).get("cellId")
-    if cell is None:
-        return
-    run, tables = _SHOWN.get(cell, (shell.execution_count, []))
-    if run != shell.execution_count:
-        for old in tables:
-            old.close()
-        tables = []
-    _SHOWN[cell] = (shell.execution_count, [*tables, table])

@@ -11,10 +11,11 @@ import ipywidgets
 from esnb.errors import EsnbError, QueryError, shown
 from esnb.eventlog import EventLog
 from esnb.show import visible
+from esnb.widget import cells, mainthread
 from esnb.widget.bins import Question
 from esnb.widget.chips import Chips
 from esnb.widget.flow_map import FlowMap
-from esnb.widget.piece import show
+from esnb.widget.piece import Piece, let_go, show
 from esnb.widget.query import Query
 from esnb.widget.replay import Replay
 from esnb.widget.session import Session
@@ -44,6 +45,7 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
         The timeline.
     """
 
+    made: cells.Run | None = None
     _open = False  # a panel that was refused is closed too, when it goes
 
     def __init__(
@@ -66,6 +68,7 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
         first = kept or pane or PANES[0]
         if first not in PANES:
             raise QueryError(f"pane={shown(first)}: say one of {', '.join(PANES)}")
+        self.made = cells.here()
         self._of_key = key
         self._made: dict[str, tuple[ipywidgets.Widget, ...]] = {}
         self.timeline = Timeline(self.session, key=key)
@@ -81,8 +84,6 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
             children=(Chips(self.session), self.timeline, self._tabs), layout={"width": "auto"}
         )
         self._tabs.observe(self._opened, "selected_index")
-        self.session.observe(self._narrowed, _NARROWING)
-        self._open = True
 
     @property
     def pane(self) -> str:
@@ -118,15 +119,37 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
             given.append(f"pane={self.pane!r}")
         return f"esnb.explore({', '.join(given)})"
 
+    def open(self) -> None:
+        """Be there for the browser, and follow the session; also again, after `close`."""
+        for one in self._parts():
+            for looks in ("layout", "style"):
+                if one.trait_has_value(looks):
+                    getattr(one, looks).open()
+            one.open()
+        self.layout.open()
+        super().open()
+        if not self._open:
+            self._open = True
+            self.session.observe(self._narrowed, _NARROWING)
+
     def close(self) -> None:
         """Let go of the session and the browser."""
         if self._open:
             self._open = False
             self.session.unobserve(self._narrowed, _NARROWING)
-            for made in (self.children, *self._made.values()):
-                for one in made:
+            for one in self._parts():
+                if isinstance(one, Piece):
                     one.close()
-        super().close()
+                else:
+                    let_go(one)
+        let_go(self)
+
+    def _parts(self) -> list[ipywidgets.DOMWidget]:
+        """Return all that the panel is made of, what is inside of others before them."""
+        pieces = (one for made in self._made.values() for one in made)
+        inside = (one for pane in self._panes for one in pane.children)
+        parts = (*pieces, *inside, *self._panes, *self.children)
+        return list({id(one): one for one in parts}.values())
 
     def _pieces(self, name: str) -> tuple[ipywidgets.Widget, ...]:
         session, key = self.session, self._of_key
@@ -167,7 +190,7 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
     def _opened(self, _: Any) -> None:
         if self._of_key is not None:
             _KEPT[self._of_key] = self.pane
-        self._show()
+        mainthread.run(self._show)
 
     def _narrowed(self, _: Any) -> None:
         """Take in that other streams are in sight."""

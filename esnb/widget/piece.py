@@ -12,10 +12,10 @@ import hashlib
 import html
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from uuid import uuid4
 
 import anywidget
 import ipywidgets
@@ -23,20 +23,27 @@ import traitlets
 from IPython.display import display
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from esnb.duck import interruptible
 from esnb.errors import EsnbError
-from esnb.show import html_table, visible
+from esnb.show import UNTYPESET, html_table, visible
+from esnb.widget import cells, mainthread
 
 if TYPE_CHECKING:
     import duckdb
 
     from esnb.widget.session import Session
 
-__all__ = ["STATIC", "Answer", "Piece", "intent", "show"]
+__all__ = ["STATIC", "Answer", "Piece", "intent", "let_go", "show"]
 
 # Set by `esnb report`: pieces leave their pictures and tables, and nothing that needs a kernel.
 STATIC = "ESNB_STATIC"
 _FOLDER = Path(__file__).parent
 _ROWS = 20  # of the table that stays without a kernel
+# The lab puts an error in place of a widget that is gone: words without any element.
+_WITHOUT = (
+    "<style>.jp-OutputArea:has(.esnb-fallback) > .jp-OutputArea-child:has(> .jupyter-widgets)"
+    ":not(:has(> .jupyter-widgets > *)) { display: none; }</style>"
+)
 _KEPT: dict[tuple[str, str], dict[str, Any]] = {}
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -102,9 +109,13 @@ class Piece(anywidget.AnyWidget):
     follows: ClassVar[tuple[str, ...]] = ()
     # A piece whose constructor refused is closed too, when it goes.
     session: Session | None = None
+    made: cells.Run | None = None
+    _following = False
 
     _esm = (_FOLDER / "loader.js").read_text()
     piece = traitlets.Unicode().tag(sync=True)
+    # Its own id: in the browser nothing else tells it.
+    mark = traitlets.Unicode().tag(sync=True)
     versions = traitlets.Dict().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
 
@@ -113,15 +124,18 @@ class Piece(anywidget.AnyWidget):
     ) -> None:
         self.session = session
         self._key = None if key is None else (type(self).__name__, key)
+        self.made = cells.here()
+        mainthread.meet()
         kept = _KEPT.get(self._key, {}) if self._key else {}
+        mark = uuid4().hex
         super().__init__(
+            model_id=mark,
+            mark=mark,
             piece=self.name,
             versions={name: _version(name) for name in ("shared", self.name)},
             settings={**self.defaults, **settings, **kept},
         )
         self.on_msg(self._heard)
-        if session is not None and self.follows:
-            session.observe(self._session_changed, names=list(self.follows))
 
     # --- what it shows, without a browser ----------------------------------------------------
 
@@ -157,14 +171,21 @@ class Piece(anywidget.AnyWidget):
         """Return what stands above the static picture."""
         return type(self).__name__
 
+    def open(self) -> None:
+        """Be there for the browser, and follow the session; also again, after `close`."""
+        self.layout.open()
+        super().open()
+        if self.session is not None and self.follows and not self._following:
+            self._following = True
+            self.session.observe(self._session_changed, names=list(self.follows))
+
     def close(self) -> None:
-        """Let go of the session and the browser."""
+        """Let go of the session and the browser; what it shows can still be asked for."""
         # ipywidgets closes what is collected, also a second time, or half made.
-        session, self.session = getattr(self, "session", None), None
-        if session is not None and self.follows:
-            with suppress(ValueError):
-                session.unobserve(self._session_changed, names=list(self.follows))
-        super().close()
+        if self.session is not None and self._following:
+            self._following = False
+            self.session.unobserve(self._session_changed, names=list(self.follows))
+        let_go(self)
 
     # --- with the browser --------------------------------------------------------------------
 
@@ -207,12 +228,15 @@ class Piece(anywidget.AnyWidget):
 
     def _heard(self, _: object, content: Any, buffers: list[Any]) -> None:
         """Answer what the browser asks."""
-        if not isinstance(content, dict) or not isinstance(content.get("ask"), str):
-            return
+        if isinstance(content, dict) and isinstance(content.get("ask"), str):
+            mainthread.run(lambda: self._answer(content))
+
+    def _answer(self, content: dict[str, Any]) -> None:
         reply: dict[str, Any] = {"id": content.get("id")}
         parts: tuple[bytes | memoryview, ...] = ()
         try:
-            answer = self._answered(content["ask"], content.get("with") or {})
+            with interruptible():
+                answer = self._answered(content["ask"], content.get("with") or {})
             reply |= answer.content
             parts = answer.buffers
         except KeyboardInterrupt:
@@ -247,11 +271,13 @@ class Piece(anywidget.AnyWidget):
             data["image/png"] = base64.b64encode(picture).decode()
             said = html.escape(visible(self.title(), 300), quote=True)
             parts.append(f'<img alt="{said}" src="data:image/png;base64,{data["image/png"]}">')
+        else:
+            parts.append(f"<p {UNTYPESET}>{html.escape(visible(self.title(), 300))}</p>")
         relation = self.data()
         rows = relation.limit(_ROWS + 1).fetchall()
         table = html_table(relation.columns, rows[:_ROWS])
         more = f"the first {_ROWS} rows" if len(rows) > _ROWS else f"{len(rows)} rows"
-        opened = "" if parts else " open"
+        opened = "" if picture is not None else " open"
         parts.append(f"<details{opened}><summary>{more} as a table</summary>{table}</details>")
         data["text/html"] = "".join(parts)
         data["text/plain"] = visible(f"{self.title()} ({more})", 300)
@@ -261,24 +287,41 @@ class Piece(anywidget.AnyWidget):
         show(self, self)
 
 
+def let_go(widget: ipywidgets.DOMWidget) -> None:
+    """Take a widget from the browser, with how it looks, so that it can be opened again."""
+    ipywidgets.DOMWidget.close(widget)
+    for looks in ("layout", "style"):
+        if widget.trait_has_value(looks):
+            getattr(widget, looks).close()
+    # Closing leaves a mark by which it would not be shown any more.
+    vars(widget).pop("_repr_mimebundle_", None)
+
+
 def show(widget: ipywidgets.Widget, piece: Piece) -> None:
     """Show a widget in a notebook, and what stays of it without a kernel.
 
     Parameters
     ----------
+    widget
+        One that a run of a cell made, such as a piece.
     piece
         It, or the one in it whose fallback stands for it.
     """
     if os.environ.get(STATIC):
         _show(piece.fallback())
         return
+    widget.open()
+    cells.note(widget)
     bundle = widget._repr_mimebundle_()
     living = bundle[0] if isinstance(bundle, tuple) else bundle
     _show({**(living or {}), "text/plain": piece.title()})
     # A second output, which the piece hides as long as it lives: the lab shows no other type of
     # an output whose widget is gone.
     left = piece.fallback()
-    marked = f'<div class="esnb-fallback" data-esnb="{piece.model_id}">{left["text/html"]}</div>'
+    marked = (
+        f'<div class="esnb-fallback" data-esnb="{piece.model_id}">{_WITHOUT}{left["text/html"]}'
+        "<p><small>As it was when this cell ran. Run it again to work with it.</small></p></div>"
+    )
     _show({"text/html": marked, "text/plain": left["text/plain"]})
 
 

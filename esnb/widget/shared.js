@@ -113,10 +113,14 @@ export function bisect(list, holds) {
 
 // --- questions to Python --------------------------------------------------------------------
 
+const STOPPED = "Interrupted before there was an answer. Ask again when you like.";
+const GONE = "The kernel was restarted: run this cell again.";
+// Answers are heard in every tab that shows the notebook.
+const page = Math.random().toString(36).slice(2);
 let questions = 0;
 
 /** Return a function that asks Python by name: `await ask("rows", {first: 0})`. */
-function asker(model, signal, busy) {
+function asker(model, signal, busy, lost) {
   const open = new Map();
   const hear = (message, buffers) => {
     const waiting = open.get(message.id);
@@ -126,13 +130,33 @@ function asker(model, signal, busy) {
     if (message.error) waiting.reject(new Error(message.error));
     else waiting.resolve({ ...message, buffers });
   };
+  // A restart takes away whom one could ask; what was asked before is not answered any more.
+  let gone = false;
+  const left = async () => {
+    const self = await model.widget_manager?.get_model?.(model.get("mark"));
+    if (self?.comm_live !== false) return;
+    gone = true;
+    for (const waiting of open.values()) waiting.reject(new Error(GONE));
+    open.clear();
+    busy?.(0);
+    lost?.(GONE);
+  };
   model.on("msg:custom", hear);
-  signal?.addEventListener("abort", () => model.off("msg:custom", hear));
+  model.on("comm_live_update", left);
+  signal?.addEventListener("abort", () => {
+    model.off("msg:custom", hear);
+    model.off("comm_live_update", left);
+  });
   return (name, given = {}) => new Promise((resolve, reject) => {
-    const id = `${name}-${Date.now()}-${questions++}`;
+    if (gone) { reject(new Error(GONE)); return; }
+    const id = `${name}-${page}-${questions++}`;
     open.set(id, { resolve, reject });
     busy?.(open.size);
-    model.send({ ask: name, id, with: given });
+    // A stop can come in the moment between question and answer, and take the answer with it.
+    const status = ({ content }) => {
+      if (content.execution_state === "idle") setTimeout(() => hear({ id, error: STOPPED }), 1000);
+    };
+    model.send({ ask: name, id, with: given }, { iopub: { status } });
   });
 }
 
@@ -177,7 +201,7 @@ export function frame({ model, el, signal }, { title, label, help = [] }) {
     help.map(([key, words]) => [h("dt", null, h("kbd", null, key)), h("dd", null, words)]));
   const copy = h("button", { type: "button", class: "esnb-button", onclick: copyCode },
     "Copy as code");
-  const ask = asker(model, signal, busy);
+  const ask = asker(model, signal, busy, problem);
   const root = h("section", {
     // Without this the lab takes the keys: b inserts a cell, x cuts one.
     class: "esnb-piece tex2jax_ignore mathjax_ignore", "data-lm-suppress-shortcuts": "true", tabindex: "0",
@@ -199,7 +223,7 @@ export function frame({ model, el, signal }, { title, label, help = [] }) {
   root.addEventListener("focusin", (event) =>
     event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   el.append(root);
-  hideFallback(model, el);
+  hideFallback(model, el, signal);
 
   let slow = null;
   function busy(count) {
@@ -253,21 +277,20 @@ export async function clip(text) {
 }
 
 /** Hide the picture that stands for this piece where no kernel runs. */
-function hideFallback(model, el) {
+function hideFallback(model, el, signal) {
   const area = el.closest(".jp-OutputArea");
-  const id = model.model_id ?? model.get("_model_id");
   if (!area) return;
   const hide = () => {
     for (const left of area.querySelectorAll(".esnb-fallback")) {
       const box = left.closest(".jp-OutputArea-child") ?? left;
-      if (!id || left.dataset.esnb === id) box.style.display = "none";
+      if (left.dataset.esnb === model.get("mark")) box.style.display = "none";
     }
   };
   hide();
-  // It comes after the piece.
+  // It comes after the piece, of a large log much later.
   const watch = new MutationObserver(hide);
   watch.observe(area, { childList: true, subtree: true });
-  setTimeout(() => watch.disconnect(), 20000);
+  signal?.addEventListener("abort", () => watch.disconnect());
 }
 
 /**

@@ -26,6 +26,7 @@ from esnb.sqltext import among, literal
 from esnb.timeline.fold import CARRIED
 from esnb.timeline.odd import columns_of, function_name
 from esnb.timeline.usual import (
+    key_and_default,
     old_pattern,
     old_shape,
     old_value,
@@ -224,7 +225,7 @@ class _Reading:
         values: dict[str, str] = {}
         columns = self.layout.of(event)
         for path, kind in paths_of(event):
-            key, default = _key_and_default(event, path)
+            key, default = key_and_default(event, path)
             if key is None:
                 return None
             condition, value = self.read(key, kind, default, self.types[event])
@@ -479,38 +480,4 @@ def _is_plain(event: type[Event]) -> bool:
         not event.__pydantic_root_model__
         and all(not field.metadata for field in event.model_fields.values())
         and event.__init__ is Event.__init__
-    )
-
-
-def _key_and_default(event: type[Event], path: Path) -> tuple[Path | None, Any]:
-    """Return where a field stands in the payload, and its default; no path where it is odd."""
-    model: Any = event
-    keys: list[str] = []
-    default: Any = PydanticUndefined
-    for depth, name in enumerate(path):
-        field = model.model_fields[name]
-        alias = field.validation_alias or field.alias
-        if alias is None:
-            alias = name
-        elif not isinstance(alias, str) or not alias or "\x00" in alias or depth:
-            return None, default  # a key that no STRUCT has, or one of several
-        if field.metadata or (depth and not _plain_model(model)):
-            return None, default
-        keys.append(alias)
-        default = field.default if field.default_factory is None else PydanticUndefined
-        if depth < len(path) - 1 and not field.is_required():
-            return None, PydanticUndefined
-        model = field.annotation
-    if default is not PydanticUndefined and default is not None:
-        try:
-            constant(default)
-        except TypeError:
-            return None, default
-    return tuple(keys), default
-
-
-def _plain_model(model: Any) -> bool:
-    rules = model.__pydantic_decorators__
-    return not (rules.validators or rules.field_validators or rules.model_validators) and not (
-        set(model.model_config) - {"frozen", "populate_by_name", "extra"}
     )

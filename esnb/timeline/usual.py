@@ -13,12 +13,23 @@ from enum import Enum
 from itertools import permutations
 from typing import Any
 
+from pydantic_core import PydanticUndefined
+
 from esnb.aggregate.event import Event
 from esnb.aggregate.kinds import Kind
-from esnb.aggregate.layout import paths_of
+from esnb.aggregate.layout import Path, paths_of
+from esnb.aggregate.render import constant
 from esnb.aggregate.upcasting import Taken
 
-__all__ = ["old_pattern", "old_shape", "old_value", "shape_of", "usual_pattern", "value_of"]
+__all__ = [
+    "key_and_default",
+    "old_pattern",
+    "old_shape",
+    "old_value",
+    "shape_of",
+    "usual_pattern",
+    "value_of",
+]
 
 _TEXT = r'"[^"\\\x00-\x1f]*"'
 _DAY = (
@@ -192,3 +203,37 @@ def _one_of(domain: Iterable[Any]) -> str | None:
         else:
             return None
     return f"(?:{'|'.join(found)})" if found else None
+
+
+def key_and_default(event: type[Event], path: Path) -> tuple[Path | None, Any]:
+    """Return where a field stands in the payload, and its default; no path where it is odd."""
+    model: Any = event
+    keys: list[str] = []
+    default: Any = PydanticUndefined
+    for depth, name in enumerate(path):
+        field = model.model_fields[name]
+        alias = field.validation_alias or field.alias
+        if alias is None:
+            alias = name
+        elif not isinstance(alias, str) or not alias or "\x00" in alias or depth:
+            return None, default  # a key that no STRUCT has, or one of several
+        if field.metadata or (depth and not _plain_model(model)):
+            return None, default
+        keys.append(alias)
+        default = field.default if field.default_factory is None else PydanticUndefined
+        if depth < len(path) - 1 and not field.is_required():
+            return None, PydanticUndefined
+        model = field.annotation
+    if default is not PydanticUndefined and default is not None:
+        try:
+            constant(default)
+        except TypeError:
+            return None, default
+    return tuple(keys), default
+
+
+def _plain_model(model: Any) -> bool:
+    rules = model.__pydantic_decorators__
+    return not (rules.validators or rules.field_validators or rules.model_validators) and not (
+        set(model.model_config) - {"frozen", "populate_by_name", "extra"}
+    )

@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.pieces import named, pictures, piece
+
 pytestmark = pytest.mark.browser
 
 TITLES = (
@@ -75,14 +77,51 @@ def test_flows_in_the_lab(notebook):
     )
     page.mouse.move(0, 0)
 
+    # The map chooses cases, the chips say so, the variants are those of the choice.
+    chips = piece(page, "What narrows the view").locator(".esnb-chip")
+    chosen_map, variants = piece(page, "Flow map"), piece(page, "Variants")
+    start = chosen_map.locator(".esnb-map-end").first
+    expect(start).to_have_text("start 4,000")
+    expect(chips).to_have_count(0)
+    chosen_map.locator(".esnb-map-box").filter(has_text="PaymentFailed").click()
+    chosen_map.get_by_role("menuitem").first.click()
+    expect(chips).to_contain_text("with PaymentFailed (1,051)")
+    expect(start).to_have_text("start 1,051")
+    expect(variants.locator(".esnb-status")).to_contain_text("of 1,051 cases")
+    notebook.tells("print(session.streams.label, len(session.streams))", "with PaymentFailed 1051")
+    page.get_by_role("button", name="Take back: with PaymentFailed").last.click()
+    expect(start).to_have_text("start 4,000")
+    notebook.tells("print(session.streams)", "None")
+
+    # A variant chooses its cases, for the map too.
+    rows = variants.locator("[data-place]")
+    expect(variants.locator(".esnb-status")).to_contain_text("of 4,000 cases")
+    rows.nth(1).click()
+    expect(start).to_have_text("start 509")
+    notebook.tells("print(len(session.streams))", "509")
+    rows.nth(1).click()
+    expect(start).to_have_text("start 4,000")
+    # More arrows, and by keyboard as a table.
+    named(notebook, "chosen_map", "FlowMap")
+    chosen_map.get_by_role("slider").fill("100")
+    expect(chosen_map.locator(".esnb-map-edge")).to_have_count(45)
+    notebook.tells("print(chosen_map.settings['coverage'], len(chosen_map.data()))", "1 45")
+    chosen_map.focus()
+    page.keyboard.press("t")
+    expect(chosen_map.get_by_role("grid")).to_be_visible()
+    page.keyboard.press("t")
+    chosen_map.get_by_role("slider").fill("90")
+    expect(chosen_map.locator(".esnb-map-edge")).to_have_count(16)
+    page.mouse.move(0, 0)
+
     for output in page.locator(".jp-OutputArea-output").all():
         beyond = output.evaluate("node => node.scrollWidth - node.clientWidth")
         assert beyond <= 0, output.inner_text()[:200]
     texts = page.locator(".jp-RenderedText pre").all_inner_texts()
     assert [text for text in texts if "│ … │" in text] == []
 
+    pictures(notebook, flow_map=chosen_map, variants=variants)
     for name in ("light", "dark"):
         notebook.theme(name)
         notebook.picture(f"flows-{name}")
-        notebook.part(page.locator(".jp-RenderedVegaCommon5").first, f"flow-map-{name}")
     assert notebook.errors == []

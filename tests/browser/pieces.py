@@ -14,9 +14,11 @@ def named(notebook, name: str, kind: str, place: int = 0) -> None:
 
 def standing(log: str, replay: str, columns: str = "event_type") -> str:
     """Return code that prints columns of the event at which a replay stands."""
+    # Python is told when the hand rests; until then it may stand nowhere.
     return (
-        f"print(*{log}.events().filter(f'position = {{{replay}.settings[\"at\"]}}')"
-        f".project({columns!r}).fetchone())"
+        f"at = {replay}.settings['at']\n"
+        f"found = {log}.events().filter(f'position = {{-1 if at is None else at}}')\n"
+        f"print(*(found.project({columns!r}).fetchone() or ()))"
     )
 
 

@@ -112,6 +112,7 @@ def test_flows_in_the_lab(notebook):
     page.keyboard.press("t")
     chosen_map.get_by_role("slider").fill("90")
     expect(chosen_map.locator(".esnb-map-edge")).to_have_count(16)
+    chosen_map.get_by_role("slider").blur()
     page.mouse.move(0, 0)
 
     for output in page.locator(".jp-OutputArea-output").all():

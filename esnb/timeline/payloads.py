@@ -6,16 +6,20 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
+from esnb.errors import TimelineError, shown
 from esnb.timeline import infer
 from esnb.timeline.fold import CARRIED, Field, Fold, Side
 from esnb.timeline.forms import Form, Told, attribute_sql, guessed, look_at_attributes
 from esnb.timeline.infer import Facts, Payload
 from esnb.timeline.merge import DATA, SILENT, Merge
 from esnb.timeline.text import literal, literals, pointer
+
+if TYPE_CHECKING:
+    from esnb.timeline.read import Read
 
 __all__ = ["Inferred", "Log", "inferred"]
 
@@ -64,9 +68,44 @@ class Inferred:
     fields: Mapping[str, str | None] | None = None
     ignore: Collection[str] = ()
 
-    def settled(self, read: object) -> Inferred:
-        """Return itself: any payload can be folded."""
+    def settled(self, read: Read) -> Inferred:
+        """Return itself: any payload can be folded.
+
+        Raises
+        ------
+        TimelineError
+            Naming field, value and event where a value does not fit the type that was declared.
+        """
+        if any(self._given().values()):
+            try:
+                read.table  # noqa: B018 (it is built)
+            except TimelineError as error:
+                raise TimelineError(f"{self._misfit(read)}{error}") from error
         return self
+
+    def _misfit(self, log: Log) -> str:
+        """Return which value does not fit the type that is declared for its field."""
+        form = self._form(log)
+        for key, kind in self._given().items():
+            if kind is None:
+                continue
+            at, also = form.under + pointer(key), ""
+            if form.mode == "attributes":
+                at = pointer(form.keys[1] or "")
+                also = f" AND {attribute_sql(form.pair())} = {literal(key)}"
+            said, told = (f"json_extract_string({of}.data, {literal(at)})" for of in "ev")
+            found = log.cursor.execute(
+                f"SELECT v.position, v.stream, {told} FROM events AS v"  # noqa: S608
+                f" WHERE v.position IN (SELECT min(e.position) FROM ({self._selected(form)}) AS e"
+                f" WHERE {said} IS NOT NULL AND TRY_CAST({said} AS {kind}) IS NULL{also})"
+            ).fetchone()
+            if found is not None:
+                position, stream, value = found
+                return (
+                    f"{shown(key)} is declared {kind} and is {shown(value)} in the event at "
+                    f"position {position} of {shown(stream)}: "
+                )
+        return ""
 
     def fold(self, log: Log) -> Fold:
         """Return the fold of the events in `log`."""

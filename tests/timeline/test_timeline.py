@@ -143,10 +143,13 @@ def test_a_type_may_be_declared() -> None:
 
 
 def test_a_value_that_does_not_fit_a_declared_type_is_an_error() -> None:
-    line = written('{"x": "abc"}', fields={"x": "BIGINT"})
-    with pytest.raises(TimelineError, match="does not fit"):
+    told = (
+        r"'x' is declared BIGINT and is \"it's\" in the event at position 1 of 'order-1'.*not fit"
+    )
+    line = written('{"x": 1, "y": "-"}', '{"x": "it\'s"}', fields={"y": "VARCHAR", "x": "BIGINT"})
+    with pytest.raises(TimelineError, match=told):
         line.as_of(0)
-    with pytest.raises(TimelineError, match="does not fit"):
+    with pytest.raises(TimelineError, match=told):
         line.valid_at(START)
 
 

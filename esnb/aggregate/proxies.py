@@ -339,7 +339,7 @@ def _step(value: Any, name: str, key: Expression) -> tuple[Expression, ...] | No
 
 def _member(proxy: Proxy, owner: type, name: str) -> Any:
     """Return a method, property or constant of a class, at work on the proxy."""
-    if name.startswith("__"):
+    if name.startswith("__") or name == "model_fields_set":
         raise NotTraced(f"{proxy}.{name}")
     for base in owner.__mro__:
         if name in vars(base):

@@ -23,6 +23,8 @@ from esnb.timeline.state import Part
 __all__ = ["GROUP_ROWS", "read_sql", "restored", "stored", "write_batches", "write_part"]
 
 GROUP_ROWS = 40_960
+# Fewer rows do not tell whether the values of a column repeat.
+_TELLING = 1_000
 # Columns whose values repeat so rarely that looking for repetition is lost time.
 _DISTINCT = {
     "stream", "position", "event_id", "occurred_on", "recorded_on", "system_from", "system_to",
@@ -95,6 +97,9 @@ def write_batches(
     texts = {f"f{i}" for i, field in fields if field.type.upper() == "JSON"}
     spans: dict[str, list[Any]] = {"stream": [], "system_from": []}
     rows = 0
+    batches = iter(batches)
+    head = next(batches, None)
+    repeating = _repeating(leaves, head)
     unfinished = files.temporary(folder)
     try:
         # A file of our own: a failed writer of pyarrow holds its file open for a while.
@@ -107,14 +112,14 @@ def write_batches(
                     name: ("zstd" if name == "event_id" else "snappy") if packed else "none"
                     for name in leaves
                 },
-                use_dictionary=[name for name in leaves if name not in _DISTINCT],
+                use_dictionary=repeating,
                 bloom_filter_options=(
                     {"stream": {"ndv": GROUP_ROWS, "fpp": 0.01}} if of_streams else None
                 ),
                 store_schema=False,
             ) as writer,
         ):
-            for plain in batches:
+            for plain in batches if head is None else chain((head,), batches):
                 batch = _as_json(plain, texts)
                 rows += batch.num_rows
                 for name, found in spans.items() if batch.num_rows and of_streams else ():
@@ -158,6 +163,25 @@ def _as_json(batch: Any, names: Collection[str]) -> Any:
             values = pa.ExtensionArray.from_storage(pa.json_(pa.string()), batch.column(number))
             batch = batch.set_column(number, name, values)
     return batch
+
+
+def _repeating(leaves: Sequence[str], head: Any) -> list[str]:
+    """Return the columns worth a dictionary, as the first row group tells: values repeat there.
+
+    A dictionary of almost as many values as rows is dear to write, and dearer to read.
+    """
+    some = [name for name in leaves if name not in _DISTINCT]
+    if head is None or head.num_rows < _TELLING:
+        return some
+
+    def single(name: str) -> bool:
+        if name not in head.schema.names or pa.types.is_nested(head.schema.field(name).type):
+            return False
+        values = head.column(name)
+        known = len(values) - values.null_count
+        return bool(known) and pc.count_distinct(values).as_py() > known / 2
+
+    return [name for name in some if not single(name)]
 
 
 def _leaves(schema: Any) -> list[str]:

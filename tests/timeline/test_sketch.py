@@ -220,7 +220,9 @@ def test_the_source_reads_well() -> None:
     made = sketch(log, "order")
     assert str(made) == repr(made) == SOURCE
     owner = made.run()
-    assert owner.explain()["total"].tier == 1
+    # Whether a key is there, SQL is not asked.
+    told = owner.explain()["total"]
+    assert (told.tier, "model_fields_set" in str(told)) == (3, True)
     folded = owner.fold(recorded(log, "order-1"))
     assert (folded.status, folded.total, folded.n, folded.class_) == (  # type: ignore[attr-defined]
         "paid", Decimal("49.90"), 1, None

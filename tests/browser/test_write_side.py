@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.pieces import named, piece, standing
+
 pytestmark = pytest.mark.browser
 
 
@@ -47,6 +49,27 @@ def test_the_write_side_in_the_lab(notebook):
     for output in said.all():
         wide = output.evaluate("node => node.scrollWidth - node.clientWidth")
         assert wide <= 0, output.inner_text()[:200]
+
+    # The saga is stepped through: what it was refused, and how it stood then.
+    replay = piece(page, "Replay of one stream")
+    status = replay.locator(".esnb-status")
+    expect(status).to_contain_text("event 12 of 12")
+    named(notebook, "saga_replay", "Replay")
+    replay.focus()
+    page.keyboard.press("/")
+    page.keyboard.type("refused")
+    expect(status).to_contain_text("3 in sight, the hidden ones apply")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Home")
+    expect(status).to_contain_text("event 6 of 12")
+    state = replay.get_by_role("tree")
+    expect(state.get_by_role("treeitem", name="status: running")).to_be_visible()
+    notebook.tells(
+        standing("little", "saga_replay", "event_type, stream"), "SagaRefused fulfilment-3"
+    )
+    page.keyboard.press("j")
+    expect(status).to_contain_text("event 7 of 12")
+    notebook.tells(standing("little", "saga_replay", "revision"), "6")
 
     for name in ("light", "dark"):
         notebook.theme(name)

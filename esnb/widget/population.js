@@ -170,12 +170,15 @@ export function render(ui, { model, el, signal }) {
   // --- the chart -------------------------------------------------------------------------
   let scale = null;
   let now = null;
-  /** Where an area is high enough for its name, as far as the name reaches; names never meet. */
-  function roomFor(name, points, width) {
+  /** Where an area is high enough for its name, and best as far as that reaches; names never meet. */
+  function roomFor(name, points, width, taken) {
     const half = 3.5 * name.length + 4;
+    const meets = (x, y) => taken.some((one) =>
+      Math.abs(one.x - x) < one.half + half && Math.abs(one.y - y) < LABEL);
     let best = null;
-    points.forEach(([x], at) => {
-      if (x - half < LEFT || x + half > width - 8) return;
+    points.forEach(([x, high, deep], at) => {
+      const y = (high + deep) / 2;
+      if (deep - high < LABEL || x - half < LEFT || x + half > width - 8 || meets(x, y)) return;
       let top = 0;
       let low = HIGH;
       for (const step of [-1, 1]) {
@@ -185,7 +188,7 @@ export function render(ui, { model, el, signal }) {
           if (Math.abs(points[k][0] - x) > half) break;
         }
       }
-      if (low - top >= LABEL && (!best || low - top > best.high)) best = { x, y: (top + low) / 2, high: low - top };
+      if (!best || low - top > best.free) best = { x, y, half, free: low - top };
     });
     return best;
   }
@@ -210,6 +213,7 @@ export function render(ui, { model, el, signal }) {
     const base = new Float64Array(told.ticks);
     const areas = [];
     const labels = [];
+    const spots = [];
     const apart = Math.min(APART, many());
     for (let at = 0; at < Math.min(many(), APART + 1); at += 1) {
       const rest = at === APART;
@@ -236,7 +240,8 @@ export function render(ui, { model, el, signal }) {
       const words = rest ? `other (${ui.number(many() - APART + Math.max(0, told.rest - 1))})` : label(at);
       areas.push(s("path", { class: `esnb-population-area ${tone(at)}`, "data-kind": String(at), d: `${path}${back}Z` }, s("title", null, words)));
       const name = words.slice(0, 30);
-      const spot = roomFor(name, points, width);
+      const spot = roomFor(name, points, width, spots);
+      if (spot) spots.push(spot);
       if (spot) labels.push(s("text", { x: spot.x, y: spot.y + 4, "text-anchor": "middle", class: "esnb-population-label" }, name));
     }
     const grid = [0, 0.5, 1].map((share) => {

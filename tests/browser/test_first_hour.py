@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.pieces import named, piece, standing
+from tests.browser.pieces import named, pictures, piece, standing
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +25,7 @@ def test_the_first_hour_in_the_lab(notebook):
     status = timeline.locator(".esnb-status")
     expect(status).to_contain_text("density")
     named(notebook, "timeline", "Timeline")
-    notebook.drag(timeline.locator(".esnb-timeline-over"), 500, 506, 30)
+    notebook.drag(timeline.locator(".esnb-timeline-over"), 770, 776, 30)
     expect(status).to_contain_text("window")
     expect(status).not_to_contain_text("density")
     timeline.focus()
@@ -96,6 +96,7 @@ def test_the_first_hour_in_the_lab(notebook):
     explored = explore.get_by_role("tab")
     explored.filter(has_text="Streams").click()
     expect(explore.get_by_role("grid").last).to_have_attribute("aria-rowcount", few)
+    pictures(notebook, explore=explore)
     explored.filter(has_text="Flow").click()
     expect(explore.locator(".esnb-map-box").first).to_be_visible()
 
@@ -108,7 +109,6 @@ def test_the_first_hour_in_the_lab(notebook):
         "timeline": timeline,
         "population": population,
         "replay": replay,
-        "explore": explore,
     }
     for name in ("light", "dark"):
         notebook.theme(name)

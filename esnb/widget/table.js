@@ -1,7 +1,7 @@
 // A table of any length: only the rows in sight are in the page, and only texts.
 
 const CELL = 300;
-const LONG = 240; // pixels: a column that is wider than this can give way
+const LONG = 300; // pixels: a column that is wider than this can give way
 let views = 0;
 
 export function render(ui, { model, el, signal }) {
@@ -70,18 +70,20 @@ export function render(ui, { model, el, signal }) {
     else set({ sort: null, descending: false });
   }
 
-  /** As wide as most of the first rows need, in the letters of a row that is chosen. */
+  /** As wide as most of the first rows need. */
   const pen = document.createElement("canvas").getContext("2d");
   function widths(columns, rows) {
     const { fontFamily, fontSize } = getComputedStyle(piece.root);
-    pen.font = `600 ${fontSize} ${fontFamily}`;
-    const wide = (text) => pen.measureText(text).width;
+    const wide = (text, weight = 400) => {
+      pen.font = `${weight} ${fontSize} ${fontFamily}`;
+      return pen.measureText(text).width;
+    };
     const found = columns.map(({ name }, place) => {
       const cells = rows.map((row) => wide(ui.visible(row[place] ?? "—", 80))).sort((a, b) => a - b);
       const longest = cells.at(-1) ?? 0;
       // Of long texts a few may be cut, of short ones none.
       const most = longest > LONG ? cells[Math.floor(0.95 * (cells.length - 1))] : longest;
-      return Math.ceil(Math.min(420, Math.max(44, most, wide(`${ui.visible(name, 60)} ↓`)) + 14));
+      return Math.ceil(Math.min(420, Math.max(44, most, wide(`${ui.visible(name, 60)} ↓`, 600)) + 14));
     });
     // Where not all have room, long texts give way.
     const over = found.reduce((sum, one) => sum + one, 0) - (table.node.clientWidth - 2);

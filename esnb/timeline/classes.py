@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
@@ -109,8 +108,10 @@ class ClassDefinition:
         return self
 
     def _in_python(self, reason: str) -> ClassDefinition:
-        first = reason.splitlines()[0].removeprefix("Invalid Input Error: ")
-        why = re.sub(rf"^.*{re.escape(PYTHON_NEEDED)}[: ]*\(?(.*?)\)?$", r"\1", first)
+        why = reason.splitlines()[0].partition(PYTHON_NEEDED)[2].lstrip(": ") or reason
+        if why.startswith("("):
+            why = why[1:].removesuffix(")")
+        why = why.splitlines()[0].removeprefix("Invalid Input Error: ")
         return ClassDefinition(
             self.owner, unknown=self.unknown, python=f"in this log: {why}", known=self.known
         )

@@ -187,7 +187,8 @@ def _told(
     """Return `error` with the event that it is about."""
     where = f" (event {event_type} at position {position} of {stream!r})"
     if isinstance(error, EventError):
-        return EventError(error.field, error.reason + where)
+        reason = error.reason.removesuffix(f" (event {event_type})")
+        return EventError(error.field, reason + where)
     return SchemaError(str(error) + where) if isinstance(error, SchemaError) else error
 
 

@@ -83,6 +83,7 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
         super().__init__(
             children=(Chips(self.session), self.timeline, self._tabs), layout={"width": "auto"}
         )
+        self.add_class("esnb-explore")
         self._tabs.observe(self._opened, "selected_index")
 
     @property

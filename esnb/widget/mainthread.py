@@ -34,7 +34,8 @@ def run(work: Callable[[], None]) -> None:
 
     An interrupt arrives in it as `KeyboardInterrupt`, and ends it at the latest here.
     """
-    if threading.current_thread() is threading.main_thread() or _loop is None:
+    main = threading.current_thread() is threading.main_thread()
+    if main or _loop is None or not _loop.is_running():
         work()
         return
     done = threading.Event()

@@ -1,14 +1,19 @@
 """What all pieces share, without a browser: only intents answer, and errors are words."""
 
+import asyncio
 import json
+import os
 import re
+import signal
+import threading
+import time
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 import esnb
-from esnb.widget import Chips, Piece, Session, intent
+from esnb.widget import Chips, Piece, Session, intent, mainthread
 from esnb.widget.piece import STATIC, Answer
 
 FOLDER = Path(esnb.__file__).parent / "widget"
@@ -118,6 +123,65 @@ def test_without_a_kernel_a_table_stays(tmp_path, monkeypatch):
         Chips(session)._ipython_display_()
     (left,) = shown
     assert set(left) == {"text/html", "text/plain"}
+
+
+def test_a_piece_that_was_closed_can_be_shown_again(tmp_path):
+    with esnb.create(tmp_path / "log", zone="UTC") as log:
+        session = Session(log)
+        piece = Chips(session)
+        events = []
+        piece.say = lambda content: events.append(content)
+        mark, comm, layout = piece.model_id, piece.comm, piece.layout.comm
+        piece.close()
+        piece.close()
+        assert piece.comm is None
+        assert piece.layout.comm is None
+        session.window = ("2026-01-01", None)
+        assert events == []
+        assert len(piece.data()) == 1
+        piece.open()
+        piece.open()
+        assert piece.model_id == piece.mark == mark
+        assert piece.comm is not comm
+        assert piece.layout.comm is not layout
+        assert "application/vnd.jupyter.widget-view+json" in piece._repr_mimebundle_()[0]
+        session.window = None
+        assert events == [{"event": "session", "changed": "window"}]
+
+
+def test_questions_of_other_threads_are_answered_in_the_main_one():
+    """A stop arrives only there; ipykernel hears widgets elsewhere."""
+    seen = []
+
+    def work():
+        seen.append(threading.current_thread())
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(20)
+        except KeyboardInterrupt:
+            seen.append("stopped")
+        # The one that comes at the last moment is nobody's.
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(20)
+
+    async def cell():
+        mainthread.meet()
+        await asyncio.to_thread(mainthread.run, work)
+        return signal.getsignal(signal.SIGINT)
+
+    async def main():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a kernel does between cells
+        return await cell()
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert asyncio.run(main()) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [threading.main_thread(), "stopped"]
+    # The loop has ended: what is asked now is answered where it is.
+    mainthread.run(lambda: seen.append("here"))
+    assert seen[-1] == "here"
 
 
 def test_nothing_becomes_markup_and_nothing_is_fetched():

@@ -63,6 +63,7 @@ class Lab:
 
     def __init__(self, folder: Path, root: Path) -> None:
         self.root = root
+        self.folder = folder
         self.token = secrets.token_hex(16)
         for name, value in SETTINGS.items():
             path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -148,7 +149,7 @@ class NotebookPage:
 
     def __init__(self, context: BrowserContext, lab: Lab, pictures: Path | None) -> None:
         self._lab = lab
-        self._pictures = pictures
+        self.pictures = pictures
         self.folder = lab.root
         self.page: Page = context.new_page()
         self.outside: list[str] = []
@@ -279,21 +280,21 @@ class NotebookPage:
 
     def picture(self, name: str) -> None:
         """Leave pictures of the whole notebook, a screen each, if somebody wants to see them."""
-        if self._pictures is None:
+        if self.pictures is None:
             return
-        self._pictures.mkdir(parents=True, exist_ok=True)
+        self.pictures.mkdir(parents=True, exist_ok=True)
         notebook = self.page.locator(".jp-WindowedPanel-outer").first
         screens = -(-notebook.evaluate("node => node.scrollHeight") // SCREEN)
         for number in range(screens):
             notebook.evaluate("(node, top) => node.scrollTo(0, top)", number * SCREEN)
-            self.page.screenshot(path=self._pictures / f"{name}-{number:02d}.png")
+            self.page.screenshot(path=self.pictures / f"{name}-{number:02d}.png")
 
     def part(self, locator: Locator, name: str) -> None:
         """Leave a picture of one element."""
-        if self._pictures is not None:
-            self._pictures.mkdir(parents=True, exist_ok=True)
+        if self.pictures is not None:
+            self.pictures.mkdir(parents=True, exist_ok=True)
             locator.scroll_into_view_if_needed()
-            locator.screenshot(path=self._pictures / f"{name}.png")
+            locator.screenshot(path=self.pictures / f"{name}.png")
 
 
 # Both end with the folder: Playwright's loop would be a running one to all tests that follow.

@@ -13,7 +13,7 @@ from tests.report.test_report import ATTACK
 pytestmark = pytest.mark.browser
 v4 = nbformat.v4
 CELLS = [
-    v4.new_markdown_cell(f"# Orders of a month\n\nWhat changed, and by whom. {ATTACK}"),
+    v4.new_markdown_cell("# Orders of a month\n\nWhat changed, and by whom."),
     v4.new_code_cell('import esnb\n%load_ext esnb\nmonth, until = "2026-01-01", "2026-02-01"'),
     v4.new_code_cell('place = "../data/shop"\nmost = 5', metadata={"tags": ["parameters"]}),
     v4.new_code_cell(
@@ -24,6 +24,7 @@ CELLS = [
     v4.new_code_cell("esnb.chart.flow_map(session.flow(), coverage=0.8)"),
     v4.new_code_cell("%%esql\nselect stream, event_type from events where position < $most"),
     v4.new_code_cell(f"from IPython.display import HTML\nHTML({ATTACK!r})"),
+    v4.new_markdown_cell(f"That was hostile, and so is this. {ATTACK}"),
 ]  # fmt: skip
 
 
@@ -75,6 +76,8 @@ def test_a_report_from_its_file(made, context):
         assert beyond <= 0, wide
         if pictures is not None:
             page.screenshot(path=pictures / f"report-{wide}.png", full_page=True)
+            if wide == 1100:
+                page.screenshot(path=pictures / "report.png")
     # On paper: black on white, without the code.
     page.emulate_media(media="print")
     expect(page.locator("details.code").first).to_be_hidden()

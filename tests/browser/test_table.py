@@ -165,7 +165,9 @@ def test_nothing_in_a_row_is_more_than_text(notebook):
 def test_the_answer_to_a_question_is_a_table(notebook):
     page = notebook.of(
         'import esnb\n%load_ext esnb\nlog = esnb.open("../data/shop", read_only=True)',
-        "%%esql\nSELECT stream, '$5 and $6' AS price FROM events ORDER BY position LIMIT 500",
+        "%%esql\nSELECT stream, event_type, occurred_on, actor, data->>'$.total' AS total,\n"
+        "       '$5 and $6' AS price\n"
+        "FROM events WHERE category = 'order' ORDER BY position LIMIT 500",
         "_.attrs['sql'][:6], type(_).__name__, len(_)",
     ).page
     assert notebook.cell_errors() == []
@@ -174,5 +176,7 @@ def test_the_answer_to_a_question_is_a_table(notebook):
     expect(page.locator(".jp-OutputArea").nth(2)).to_contain_text("('SELECT', 'DataFrame', 500)")
     assert page.locator("mjx-container").count() == 0
     expect(page.locator(".esnb-fallback")).to_be_hidden()
-    notebook.part(page.locator(".esnb-piece"), "table-esql")
+    for name in ("light", "dark"):
+        notebook.theme(name)
+        notebook.part(page.locator(".jp-Notebook .jp-Cell").nth(1), f"esql-{name}")
     assert notebook.errors == []

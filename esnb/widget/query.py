@@ -146,7 +146,7 @@ class Query(Piece):
 
     def title(self) -> str:
         """Return what stands above the static table."""
-        return "Query"
+        return f"Query: {' '.join(self.sql.split())}"
 
 
 def _written(given: Mapping[str, Any]) -> str:

@@ -36,7 +36,8 @@ PIECES = {
 
 PICTURES = {"explore", "timeline", "replay", "population", "diff", "map", "variants"}
 HOSTILE = """<script>window.__x = 1</script><style>.esnb-fallback { display: none }</style>
-<img src="data:image/png;base64,AAAA" onerror="window.__x = 1"><iframe srcdoc="<script>parent.__x = 1</script>"></iframe>
+<img src="data:image/png;base64,AAAA" onerror="window.__x = 1">
+<iframe srcdoc="<script>parent.__x = 1</script>"></iframe>
 <div onclick="window.__x = 1" class="esnb-piece">reads as it is</div>"""
 
 MISSING = "widget model not found"  # what the lab says of a widget that is gone

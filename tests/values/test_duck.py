@@ -98,9 +98,10 @@ def test_the_stop_button_stops(tmp_path: Path, call: str):
 
 
 # One task of a cross join takes as long as all of it; each press is the only one.
+# Before that everything is imported: an interrupt leaves half a module, which is Python's own way.
 ONCE = """
 import os, signal, sys, threading
-import esnb
+import esnb, pandas
 log = esnb.create(sys.argv[1])
 LONG = "select count(*) from range(100000) a, range(100000) b, range(100000) c where a.range + b.range + c.range < 0"
 for wait in (0, 0.001, 0.003, 0.01, 0.03, 0.1, 1):

@@ -64,8 +64,8 @@ def keep(folder: Path) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     for name in names():
         drawn = Image.open(folder / name).convert("RGB")
-        # Colours of small areas stay what they are.
-        few = drawn.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        # Colours of small areas stay what they are, and faint ones too.
+        few = drawn.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
         few.save(IMAGES / name, optimize=True)
         size = (IMAGES / name).stat().st_size
         if size > MOST_BYTES:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from esnb import ask
 from esnb.aggregate import Aggregate, Event
-from esnb.errors import LogError, TimelineError, shown
+from esnb.errors import AggregateError, LogError, TimelineError, shown
 from esnb.event import RecordedEvent
 from esnb.flow import Flow, ObjectFlow
 from esnb.flow.concerned import ObjectSelection
@@ -423,11 +423,25 @@ class EventLog(Log):
         An event class makes its type known: an aggregate class that does not handle it leaves it
         alone, and an event of this type is refused by `append` where the class cannot read it.
         An aggregate class gets SQL macros under its category.
+
+        Raises
+        ------
+        AggregateError
+            If two of the classes read one event type.
         """
+        named: dict[str, type[Event]] = {}
         for one in classes:
             if issubclass(one, Event):
-                self._events |= dict.fromkeys((one.event_type, *one.aliases), one)
-            else:
+                for name in (one.event_type, *one.aliases):
+                    other = named.setdefault(name, one)
+                    if other is not one:
+                        raise AggregateError(
+                            f"{other.__qualname__} and {one.__qualname__} both read events "
+                            f"{shown(name)}; register one of them"
+                        )
+        self._events |= named
+        for one in classes:
+            if not issubclass(one, Event):
                 self.timeline(one)
 
     def commands(self, *handlers: type[Aggregate] | Callable[..., Any], **options: Any) -> Commands:

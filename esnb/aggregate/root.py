@@ -75,6 +75,11 @@ class Description:
                 f"{owner.__name__} has no option {shown(next(iter(options)))}; there are "
                 "category, by, ends, ignores, noop"
             )
+        if self.by is None and "-" in self.category:
+            raise AggregateError(
+                f"{owner.__name__}: no stream has the category {shown(self.category)}, since a "
+                "category ends at the first '-' of a stream's name"
+            )
         self.ends, self.ignores = ends, ignores
         self.fields: dict[str, Kind] = {}
         self.annotations: dict[str, Any] = {}

@@ -163,7 +163,8 @@ def replay(
     Raises
     ------
     CommandError
-        If a command that is made has no handler, or is for another stream.
+        If a command that is made has no handler, or is for another stream, or if neither the
+        class nor the log knows an event type of `commands`.
 
     Examples
     --------
@@ -176,6 +177,12 @@ def replay(
     if commands is None:
         return _guards(log, kind)
     asks = {one if isinstance(one, str) else one.event_type: make for one, make in commands.items()}
+    there = log.events(category=category).project("event_type").distinct().fetchall()
+    for name in asks.keys() - kind.description.known - {name for (name,) in there}:
+        raise CommandError(
+            f"commands: {kind.__name__} and the log know no event type {shown(name)}; there are "
+            f"{', '.join(map(shown, sorted(kind.description.known)))}"
+        )
     deciding = _Deciding(kind, Handlers(kind, *handlers), asks, cascade)
     for event in log.read():
         if event.category == category:

@@ -22,7 +22,7 @@ from esnb.errors import (
 from esnb.event import RecordedEvent
 from esnb.log import NO_STREAM, Log
 from esnb.log.layout import Layout
-from esnb.schema import category_of, check_text
+from esnb.schema import check_text
 from esnb.write.handlers import taken
 from esnb.write.pauses import TRIES, pauses
 from esnb.write.snapshots import Kept, Snapshots
@@ -75,11 +75,6 @@ class Repository(Generic[A]):
             raise AggregateError(
                 f"{kind.__name__} is folded across streams (by={description.by!r}), so it is not "
                 "loaded from one; ask log.timeline for it"
-            )
-        if category_of(description.category) != description.category:
-            raise AggregateError(
-                f"{kind.__name__}: no stream has the category {description.category!r}, since "
-                "a category ends at the first '-'"
             )
         if snapshot_every is not None and (
             not isinstance(snapshot_every, int) or snapshot_every < 1

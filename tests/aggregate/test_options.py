@@ -291,6 +291,25 @@ def test_a_field_that_is_never_assigned_stays_as_it_begins() -> None:
         assert (row["status"], comparable(row["tags"]), row["n"]) == (None, [], 7)
 
 
+def test_two_classes_of_one_event_type_are_not_registered_together() -> None:
+    class Other(Event, name="Set"):
+        other: int
+
+    with written([Happened("order-1", "Set", {"n": 4, "who": "x"}, 0)]) as log:
+        with pytest.raises(AggregateError, match=r"Set and .*Other both read events 'Set'"):
+            log.register(Set, Other)
+        # One after the other they may be: a cell is run again.
+        log.register(Other)
+        log.register(Set, Set)
+
+
+def test_a_category_that_no_stream_has_is_refused() -> None:
+    with pytest.raises(AggregateError, match="Dashed: no stream has the category 'a-b'"):
+
+        class Dashed(Aggregate, category="a-b"):
+            pass
+
+
 def test_registered_classes_have_macros() -> None:
     with written([Happened("order-1", "Set", {"n": 4, "who": "x"}, 0)]) as log:
         log.register(Counting, Person)

@@ -54,6 +54,12 @@ def log(tmp_path: Path) -> Iterator[EventLog]:
         yield opened
 
 
+def test_an_event_type_that_nobody_knows_is_told(log: EventLog) -> None:
+    with pytest.raises(CommandError, match=r"no event type 'Nope'.*'OrderConfirmed'"):
+        replay(log, Strict, {"Nope": lambda e: None})
+    assert replay(log, Strict, {"Nonsense": lambda e: None}).asked == 0
+
+
 def test_what_a_changed_class_would_have_refused(log: EventLog) -> None:
     found = replay(log, Strict, CONFIRMED)
     assert (found.asked, found.events) == (4, 9)

@@ -27,11 +27,14 @@ export function render(ui, { model, el, signal }) {
     onkeydown: (event) => { if (event.key === "Enter") { event.preventDefault(); takeEnds(); } },
     onchange: () => takeEnds(),
   }));
+  let written = ["", ""]; // what stood there before somebody typed
   const takeEnds = ui.latest(async () => {
     const [a, b] = inputs.map((input) => input.value);
     if (!info || (a === info.a && b === info.b)) return;
     try {
       await piece.ask("at", { a, b });
+      written = [a, b];
+      piece.problem(null);
       await open();
     } catch (error) { piece.problem(error); }
   });
@@ -95,15 +98,17 @@ export function render(ui, { model, el, signal }) {
     ];
   }
 
+  let failed = false; // to open: another problem is not taken away by it
   const open = ui.latest(async () => {
     try {
       opened = ends();
       info = await piece.ask("open");
-      piece.problem(null);
+      if (failed) piece.problem(null);
+      failed = false;
       drawHead();
       await relist();
       if (local.stream) await pick(local.stream, false);
-    } catch (error) { piece.problem(error); }
+    } catch (error) { failed = true; piece.problem(error); }
   });
   const ends = () => JSON.stringify([set().a, set().b, set().clock]);
 
@@ -114,8 +119,12 @@ export function render(ui, { model, el, signal }) {
     category.hidden = !several;
     fill(category, info.categories.map((name) => h("option", { value: name }, visible(name, 40))));
     category.value = info.category;
-    inputs[0].value = info.a;
-    inputs[1].value = info.b;
+    [info.a, info.b].forEach((words, end) => {
+      // What is being typed stays.
+      const typing = document.activeElement === inputs[end] && inputs[end].value !== written[end];
+      if (!typing) inputs[end].value = words;
+    });
+    written = [info.a, info.b];
     clock.set(local.clock);
     clock.node.hidden = info.paired;
     const differing = CHANGES.reduce((sum, name) => sum + info.streams[name], 0);

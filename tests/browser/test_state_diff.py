@@ -132,6 +132,30 @@ def test_from_the_population_to_the_event(notebook):
     assert notebook.errors == []
 
 
+def test_another_category_is_chosen(notebook):
+    cell = CELL.replace('log, "order", window', "log, window")
+    page = notebook.of(cell.replace("StateDiff(session)", 'StateDiff(session, of="order")')).page
+    assert notebook.cell_errors() == []
+    piece = page.locator(".esnb-piece")
+    total = piece.locator(".esnb-diff-total")
+    expect(total).to_contain_text("differ")
+    piece.get_by_role("button", name="total:").click()
+    piece.locator(".esnb-row").first.click()
+    expect(piece.locator(".esnb-diff-stream")).to_contain_text("order-")
+    category = piece.get_by_role("combobox", name="Category")
+    category.select_option("payment")
+    payments = notebook.python('print(f\'{len(log.timeline("payment").as_of("2026-02-01")):,}\')')
+    expect(total).to_contain_text(f"of {payments} differ")
+    expect(piece.locator(".esnb-diff-one")).to_be_hidden()
+    expect(piece.get_by_role("button", name="amount:")).to_be_visible()
+    notebook.tells("print(diff.timeline.category, diff.settings['field'])", "payment None")
+    notebook.tells("print(diff.code.endswith(\"of='payment')\"))", "True")
+    for name in ("light", "dark"):
+        notebook.theme(name)
+        notebook.part(piece, f"diff-category-{name}")
+    assert notebook.errors == []
+
+
 def test_what_was_true_and_hostile_texts(notebook):
     page = notebook.of(HOSTILE).page
     assert notebook.cell_errors() == []

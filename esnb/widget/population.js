@@ -5,7 +5,7 @@ const HIGH = 190; // of the chart
 const LEFT = 52;
 const FOOT = 18;
 const APART = 9; // values that are drawn apart
-const LABEL = 15; // pixels that a name in an area needs
+const LABEL = 13; // pixels that a name in an area needs
 
 export function render(ui, { model, el, signal }) {
   const { h, s, fill, visible } = ui;

@@ -109,6 +109,18 @@ def test_other_fields_other_ticks_and_playing(notebook):
     values = piece.get_by_role("table", name="Aggregates by value")
     expect(values.get_by_role("row", name="Berlin")).to_be_visible(timeout=LONG)
     expect(status).to_contain_text("values drawn apart")
+    # Names in the areas, none over another one.
+    labels = piece.locator(".esnb-population-label")
+    over, named = labels.evaluate_all(
+        """all => {
+             const boxes = all.map(label => label.getBoundingClientRect());
+             const pairs = boxes.flatMap((a, i) => boxes.slice(i + 1).map(b => [a, b]));
+             return [pairs.filter(([a, b]) => a.left < b.right && b.left < a.right
+               && a.top < b.bottom && b.top < a.bottom).length, all.length];
+           }"""
+    )
+    assert over == 0
+    assert named > 0
     pictures(notebook, piece, "population-city")
     notebook.tells("print(repr('city') in population.code)", "True")
     ticks = piece.get_by_role("combobox", name="Ticks")

@@ -25,7 +25,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-__all__ = ["code_parts", "model_parts", "stable", "type_parts"]
+__all__ = ["asks_for", "code_parts", "model_parts", "stable", "type_parts"]
 
 _VALUES = (
     str, bytes, int, float, Decimal, date, timedelta, Enum,
@@ -113,6 +113,12 @@ def type_parts(annotation: Any, seen: set[int]) -> Iterator[object]:
             for base in annotation.__mro__:
                 if not _installed(base):
                     yield from _member_parts(base, seen)
+
+
+def asks_for(owner: type, name: str) -> bool:
+    """Tell whether the code of a class, or what it uses, names something; it may be anyone's."""
+    told = repr(list(type_parts(owner, set())))
+    return re.search(rf"\b{name}\b", told) is not None
 
 
 def model_parts(model: type[BaseModel], seen: set[int]) -> Iterator[object]:

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
 from esnb.aggregate.event import Event
+from esnb.aggregate.fingerprint import asks_for
 from esnb.aggregate.kinds import Kind
 from esnb.aggregate.layout import paths_of
 from esnb.aggregate.reach import changed
 from esnb.aggregate.root import Aggregate, column_value, handler_error
-from esnb.errors import AggregateError, EsnbError
+from esnb.errors import AggregateError, EsnbError, shown
 from esnb.instants import from_micros
+from esnb.jsontext import freeze
 from esnb.timeline.arrowtypes import arrow_type
 from esnb.timeline.halves import can_fork, in_two, middle
 from esnb.timeline.odd import parsed
@@ -38,6 +40,8 @@ _META = (
     "stream", "revision", "position", "event_id", "occurred_on", "recorded_on", "actor",
     "correlation_id", "causation_id",
 )  # fmt: skip
+# Read only where a handler asks for them: they are large.
+_MORE = {"tags": "VARCHAR[]", "metadata": "VARCHAR"}
 _SQL = {
     "revision": "BIGINT",
     "position": "BIGINT",
@@ -52,8 +56,9 @@ def _looking_up(batch: pa.RecordBatch) -> Callable[[int, str], Any]:
     instants_of: dict[str, Any] = {}
 
     def look_up(row: int, name: str) -> Any:
-        if name not in _META:
-            return None
+        if name in _MORE:
+            value = batch.column(name)[row].as_py()
+            return tuple(value or ()) if name == "tags" else freeze(parsed(value or "{}"))
         if not name.endswith("_on"):
             return batch.column(name)[row].as_py()
         micros = instants_of.get(name)
@@ -81,6 +86,7 @@ class Native:
             ("schema_version", "INTEGER"),
             ("data", "VARCHAR"),
             *((name, _SQL.get(name, "VARCHAR")) for name in _META if name != "stream"),
+            *((name, sql) for name, sql in _MORE.items() if asks_for(owner, name)),
         )
         self.adds = (
             *((self.names[name], self.kinds[name].sql) for name in fields),
@@ -213,13 +219,16 @@ class Native:
                 for note, name, show in notes:
                     note(state[name] if show is None else show(state[name]))
                 row += 1
+        except AggregateError as error:
+            raise AggregateError(f"{error} ({_after(batch, row)})") from error
         except EsnbError:
             raise
         except Exception as error:
             raise self._told(batch, row, error) from error
-        return [self._spread(name, noted[name], codes) for name in self.fields], kept, aggregate
+        columns = [self._spread(name, noted[name], codes, batch) for name in self.fields]
+        return columns, kept, aggregate
 
-    def _spread(self, name: str, values: list[Any], codes: Any) -> Any:
+    def _spread(self, name: str, values: list[Any], codes: Any, batch: pa.RecordBatch) -> Any:
         """Return a column of `values`, each standing until the next is noted."""
         touching = [number for number, step in enumerate(self._steps.values()) if name in step[3]]
         marks = (codes >= 0) & np.isin(codes % max(len(self._steps), 1), touching)
@@ -229,8 +238,11 @@ class Native:
         try:
             made = pa.array(values, arrow_type(kind.sql))
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
-            for value in values:
-                column_value(self.owner, name, kind, value)
+            for value, row in zip(values, np.flatnonzero(marks).tolist(), strict=True):
+                try:
+                    column_value(self.owner, name, kind, value)
+                except AggregateError as told:
+                    raise AggregateError(f"{told} ({_after(batch, row)})") from error
             raise AggregateError(
                 f"{self.owner.__name__}.{name} is declared {kind.name} and holds a value that "
                 f"its column ({kind.sql}) cannot: {error}"
@@ -252,6 +264,11 @@ class Native:
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
 
+def _after(batch: pa.RecordBatch, row: int) -> str:
+    position, stream = batch.column("position")[row], batch.column("stream")[row]
+    return f"after the event at position {position} of {stream.as_py()!r}"
+
+
 def _shower(owner: type[Aggregate], name: str, kind: Kind) -> Callable[[Any], Any] | None:
     """Return what makes a column's value of a field's, or None where it is the same.
 
@@ -262,7 +279,7 @@ def _shower(owner: type[Aggregate], name: str, kind: Kind) -> Callable[[Any], An
     if kind.name == "instant":
         return lambda value: (
             value
-            if value is None or value.tzinfo is not None
+            if value is None or getattr(value, "tzinfo", None) is not None
             else column_value(owner, name, kind, value)
         )
     return lambda value: column_value(owner, name, kind, value)
@@ -274,6 +291,8 @@ class _Memory:
     def __init__(self, owner: type[Aggregate]) -> None:
         annotations = owner.description.annotations
         self._names = tuple(annotations)
+        fields = owner.description.fields
+        self._loose = tuple(name for name in annotations if _loose(fields[name]))
         self._held = make_dataclass(
             "State", [(name, annotation | None) for name, annotation in annotations.items()]
         )
@@ -286,16 +305,37 @@ class _Memory:
             ) from error
 
     def keep(self, aggregate: Aggregate) -> str:
-        """Return the state as text."""
+        """Return the state as text.
+
+        Raises
+        ------
+        AggregateError
+            If a field of any type holds what would come back as something else.
+        """
         state = aggregate.__dict__
         held: Any = object.__new__(self._held)
         held.__dict__ = {name: state[name] for name in self._names}
-        return self._adapter.dump_json(held, warnings=False).decode()
+        text = self._adapter.dump_json(held, warnings=False).decode()
+        if self._loose:
+            back = self._adapter.validate_json(text).__dict__
+            for name in self._loose:
+                if repr(back[name]) != repr(state[name]):
+                    raise AggregateError(
+                        f"{type(aggregate).__name__}.{name} holds {shown(state[name])}, of which a "
+                        f"fold that goes on later would make {shown(back[name])}: give the field "
+                        "the type of what it holds"
+                    )
+        return text
 
     def recall(self, aggregate: Aggregate, text: str | None) -> None:
         """Give an aggregate a state that was kept."""
         if text is not None:
             aggregate.__dict__.update(self._adapter.validate_json(text).__dict__)
+
+
+def _loose(kind: Kind | None) -> bool:
+    """Tell whether values of a kind may be of a type that JSON does not tell."""
+    return kind is not None and (kind.name == "any" or _loose(kind.key) or _loose(kind.item))
 
 
 _Reader = Callable[[str, object], Event]

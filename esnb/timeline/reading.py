@@ -392,7 +392,9 @@ def rows_sql(
         )
     columns = columns_of(description)
     values = "".join(f",\n        {reading.value(c)} AS {c.name}" for c in columns)
-    others = ("plain", "correlation_id", "causation_id", "schema_version", "data")
+    others = (
+        "plain", "correlation_id", "causation_id", "schema_version", "data", "tags", "metadata"
+    )  # fmt: skip
     names = [*others, *(column.name for column in columns)]
     if words is not None:
         names = [name for name in names if name in words]
@@ -421,7 +423,7 @@ FROM (
                 FROM (
                     SELECT e.*, {usual} AS usual
                     FROM (
-                        SELECT e.* EXCLUDE (category, tags, metadata),
+                        SELECT e.* EXCLUDE (category),
                             CASE WHEN {handled}{readable} THEN e.event_type END
                                 AS handled,
                             {ended} AS ended

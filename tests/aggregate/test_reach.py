@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import esnb
-from esnb import Aggregate, Event
+from esnb import Aggregate, DomainEvent, Event
 from esnb.errors import AggregateError
 from tests.aggregate.zoo import plain_fold, rows_of, state_of
 
@@ -187,3 +189,62 @@ def test_a_step_that_python_refuses_is_told_with_its_event(tmp_path: Path) -> No
         log.append("visit-1", [Came(n=1), Came(n=0)])
         with pytest.raises(AggregateError, match=r"ValueError.*position 1 of 'visit-1'"):
             log.timeline(Removing).as_of(9)
+
+
+class Telling(Visit, category="visit"):
+    def when(self, e: Came) -> None:
+        self.n += len(e.tags)
+        self.text = f"{e.metadata.get('by', {})} {self.n}"
+
+
+@pytest.mark.parametrize("python", [False, True])
+def test_what_an_event_knows_beside_its_payload(python: bool, tmp_path: Path) -> None:
+    with esnb.create(tmp_path / "log", zone="UTC", maintain=False) as log:
+        for _ in range(2):
+            told = {"tags": ["a:1", "b:2"], "metadata": {"by": {"x": [1]}}}
+            log.append("visit-1", [DomainEvent("Came", {"n": 1}, **told), Came(n=1)])
+            found = rows_of(log.timeline(Telling, python=python).history())
+            states = {(row["stream"], row["position"]): state_of(Telling, row) for row in found}
+            assert states == plain_fold(Telling, log)
+
+
+class Wrong(Visit, category="visit"):
+    at: datetime | None = None
+
+    def when(self, e: Came) -> None:
+        if e.n == 1:
+            self.text = e.n
+        if e.n == 2:
+            self.at = "2026-01-01"
+
+
+@pytest.mark.parametrize(
+    ("n", "told"), [(1, "text is declared text"), (2, "at is declared instant")]
+)
+def test_a_value_of_another_type_is_told_with_its_event(n: int, told: str, tmp_path: Path) -> None:
+    with esnb.create(tmp_path / "log", zone="UTC", maintain=False) as log:
+        log.append("visit-1", [Came(n=0), Came(n=n)])
+        with pytest.raises(AggregateError, match=rf"Wrong\.{told}.*position 1 of 'visit-1'"):
+            log.timeline(Wrong).as_of(9)
+
+
+class Loose(Visit, category="visit"):
+    last: Any = None
+    many: list[Any]
+
+    def when(self, e: Came) -> None:
+        self.last = e.occurred_on if e.n == 9 else {"n": [e.n]}
+        self.many.append(Decimal(e.n) if e.n == 8 else e.n)
+
+
+@pytest.mark.parametrize(("n", "told"), [(8, r"Loose\.many"), (9, r"Loose\.last")])
+def test_a_value_that_would_come_back_as_another_is_refused(
+    n: int, told: str, tmp_path: Path
+) -> None:
+    with esnb.create(tmp_path / "log", zone="UTC", maintain=False) as log:
+        for _ in range(2):
+            log.append("visit-1", Came(n=1))
+            assert rows_of(log.timeline(Loose).as_of(9))[0]["last"] == '{"n":[1]}'
+        log.append("visit-1", Came(n=n))
+        with pytest.raises(AggregateError, match=f"{told} holds.*give the field the type"):
+            log.timeline(Loose).as_of(9)

@@ -62,7 +62,7 @@ THIRD_PARTY = {
     "event": set(),
     "schema": {"pyarrow"},
     "show": set(),
-    "progress": {"tqdm"},
+    "progress": {"IPython", "tqdm"},
     "sqltext": set(),
     "uncollected": set(),
     "aggregate": {"pydantic", "pydantic_core"},

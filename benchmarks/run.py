@@ -11,7 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("append", "read", "xes", "fold", "flow", "write", "sagas", "projections", "widgets")
+NAMES = (
+    "append", "read", "xes", "fold", "flow", "write", "sagas", "projections", "simulation",
+    "widgets",
+)  # fmt: skip
 
 
 def main() -> None:

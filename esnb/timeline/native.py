@@ -20,7 +20,7 @@ from esnb.aggregate.kinds import Kind
 from esnb.aggregate.layout import paths_of
 from esnb.aggregate.reach import changed
 from esnb.aggregate.root import Aggregate, column_value, handler_error
-from esnb.errors import AggregateError, EsnbError, shown
+from esnb.errors import AggregateError, EsnbError
 from esnb.instants import from_micros
 from esnb.jsontext import freeze
 from esnb.timeline.arrowtypes import arrow_type
@@ -291,8 +291,6 @@ class _Memory:
     def __init__(self, owner: type[Aggregate]) -> None:
         annotations = owner.description.annotations
         self._names = tuple(annotations)
-        fields = owner.description.fields
-        self._loose = tuple(name for name in annotations if _loose(fields[name]))
         self._held = make_dataclass(
             "State", [(name, annotation | None) for name, annotation in annotations.items()]
         )
@@ -305,37 +303,16 @@ class _Memory:
             ) from error
 
     def keep(self, aggregate: Aggregate) -> str:
-        """Return the state as text.
-
-        Raises
-        ------
-        AggregateError
-            If a field of any type holds what would come back as something else.
-        """
+        """Return the state as text."""
         state = aggregate.__dict__
         held: Any = object.__new__(self._held)
         held.__dict__ = {name: state[name] for name in self._names}
-        text = self._adapter.dump_json(held, warnings=False).decode()
-        if self._loose:
-            back = self._adapter.validate_json(text).__dict__
-            for name in self._loose:
-                if repr(back[name]) != repr(state[name]):
-                    raise AggregateError(
-                        f"{type(aggregate).__name__}.{name} holds {shown(state[name])}, of which a "
-                        f"fold that goes on later would make {shown(back[name])}: give the field "
-                        "the type of what it holds"
-                    )
-        return text
+        return self._adapter.dump_json(held, warnings=False).decode()
 
     def recall(self, aggregate: Aggregate, text: str | None) -> None:
         """Give an aggregate a state that was kept."""
         if text is not None:
             aggregate.__dict__.update(self._adapter.validate_json(text).__dict__)
-
-
-def _loose(kind: Kind | None) -> bool:
-    """Tell whether values of a kind may be of a type that JSON does not tell."""
-    return kind is not None and (kind.name == "any" or _loose(kind.key) or _loose(kind.item))
 
 
 _Reader = Callable[[str, object], Event]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -226,25 +225,3 @@ def test_a_value_of_another_type_is_told_with_its_event(n: int, told: str, tmp_p
         log.append("visit-1", [Came(n=0), Came(n=n)])
         with pytest.raises(AggregateError, match=rf"Wrong\.{told}.*position 1 of 'visit-1'"):
             log.timeline(Wrong).as_of(9)
-
-
-class Loose(Visit, category="visit"):
-    last: Any = None
-    many: list[Any]
-
-    def when(self, e: Came) -> None:
-        self.last = e.occurred_on if e.n == 9 else {"n": [e.n]}
-        self.many.append(Decimal(e.n) if e.n == 8 else e.n)
-
-
-@pytest.mark.parametrize(("n", "told"), [(8, r"Loose\.many"), (9, r"Loose\.last")])
-def test_a_value_that_would_come_back_as_another_is_refused(
-    n: int, told: str, tmp_path: Path
-) -> None:
-    with esnb.create(tmp_path / "log", zone="UTC", maintain=False) as log:
-        for _ in range(2):
-            log.append("visit-1", Came(n=1))
-            assert rows_of(log.timeline(Loose).as_of(9))[0]["last"] == '{"n":[1]}'
-        log.append("visit-1", Came(n=n))
-        with pytest.raises(AggregateError, match=f"{told} holds.*give the field the type"):
-            log.timeline(Loose).as_of(9)

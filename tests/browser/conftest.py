@@ -167,7 +167,9 @@ class NotebookPage:
             self.outside.append(request.url)
 
     def open(self, path: str) -> NotebookPage:
-        self.page.goto(f"{self._lab.address}/lab?reset&token={self._lab.token}")
+        # Of one workspace in two tabs the lab sends the second on to another, when it sees that.
+        own = f"{self._lab.address}/lab/workspaces/{secrets.token_hex(4)}"
+        self.page.goto(f"{own}?reset&token={self._lab.token}")
         self.page.wait_for_function("() => !!window.jupyterapp")
         # The command answers the notebook itself, so nobody has to guess which is current.
         self.page.evaluate(

@@ -25,7 +25,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-__all__ = ["asks_for", "code_parts", "model_parts", "stable", "type_parts"]
+__all__ = ["asked_for", "code_parts", "model_parts", "stable", "type_parts"]
 
 _VALUES = (
     str, bytes, int, float, Decimal, date, timedelta, Enum,
@@ -115,10 +115,10 @@ def type_parts(annotation: Any, seen: set[int]) -> Iterator[object]:
                     yield from _member_parts(base, seen)
 
 
-def asks_for(owner: type, name: str) -> bool:
-    """Tell whether the code of a class, or what it uses, names something; it may be anyone's."""
+def asked_for(owner: type, names: Iterable[str]) -> set[str]:
+    """Return which names the code of a class, or what it uses, has; they may be anyone's."""
     told = repr(list(type_parts(owner, set())))
-    return re.search(rf"\b{name}\b", told) is not None
+    return {name for name in names if re.search(rf"\b{name}\b", told)}
 
 
 def model_parts(model: type[BaseModel], seen: set[int]) -> Iterator[object]:

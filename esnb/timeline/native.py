@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
 from esnb.aggregate.event import Event
-from esnb.aggregate.fingerprint import asks_for
+from esnb.aggregate.fingerprint import asked_for
 from esnb.aggregate.kinds import Kind
 from esnb.aggregate.layout import paths_of
 from esnb.aggregate.reach import changed
@@ -80,13 +80,14 @@ class Native:
         self.kinds = {name: description.plan.fields[name].kind for name in fields}
         self.names = {name: f"n_{number}" for number, name in enumerate(fields)}
         self.identity = f"native {description.fingerprint} {self.fields}"
+        more = asked_for(owner, _MORE)
         self.columns = (
             ("handled", "VARCHAR"),
             ("plain", "BOOLEAN"),
             ("schema_version", "INTEGER"),
             ("data", "VARCHAR"),
             *((name, _SQL.get(name, "VARCHAR")) for name in _META if name != "stream"),
-            *((name, sql) for name, sql in _MORE.items() if asks_for(owner, name)),
+            *((name, sql) for name, sql in _MORE.items() if name in more),
         )
         self.adds = (
             *((self.names[name], self.kinds[name].sql) for name in fields),

@@ -15,7 +15,7 @@ from esnb.widget import cells, mainthread
 from esnb.widget.bins import Question
 from esnb.widget.chips import Chips
 from esnb.widget.flow_map import FlowMap
-from esnb.widget.piece import Piece, let_go, show
+from esnb.widget.piece import Piece, let_go, looks_of, show
 from esnb.widget.query import Query
 from esnb.widget.replay import Replay
 from esnb.widget.session import Session
@@ -123,9 +123,8 @@ class Explore(ipywidgets.VBox):  # type: ignore[misc]  # no types there
     def open(self) -> None:
         """Be there for the browser, and follow the session; also again, after `close`."""
         for one in self._parts():
-            for looks in ("layout", "style"):
-                if one.trait_has_value(looks):
-                    getattr(one, looks).open()
+            for looks in looks_of(one):
+                looks.open()
             one.open()
         self.layout.open()
         super().open()

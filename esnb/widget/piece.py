@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from esnb.widget.session import Session
 
-__all__ = ["STATIC", "Answer", "Piece", "intent", "let_go", "show"]
+__all__ = ["STATIC", "Answer", "Piece", "intent", "let_go", "looks_of", "show"]
 
 # Set by `esnb report`: pieces leave their pictures and tables, and nothing that needs a kernel.
 STATIC = "ESNB_STATIC"
@@ -287,12 +287,17 @@ class Piece(anywidget.AnyWidget):
         show(self, self)
 
 
+def looks_of(widget: ipywidgets.DOMWidget) -> list[ipywidgets.Widget]:
+    """Return the widgets that say how one looks, as far as it has them."""
+    names = ("layout", "style")
+    return [getattr(widget, name) for name in names if widget.trait_has_value(name)]
+
+
 def let_go(widget: ipywidgets.DOMWidget) -> None:
     """Take a widget from the browser, with how it looks, so that it can be opened again."""
     ipywidgets.DOMWidget.close(widget)
-    for looks in ("layout", "style"):
-        if widget.trait_has_value(looks):
-            getattr(widget, looks).close()
+    for one in looks_of(widget):
+        one.close()
     # Closing leaves a mark by which it would not be shown any more.
     vars(widget).pop("_repr_mimebundle_", None)
 

@@ -19,26 +19,31 @@ def diff_sql(table: Table, a: Moment, b: Moment) -> str:
     stream the one that ended it.
     """
     # `moved` has for each stream that moved the row that stood at a, if there was one, and those
-    # since.  Where a field differs at b, its last change lies behind the first of them, so that
-    # one is never taken for the cause.
+    # since.  Behind the last of them that differs from the one at b, the final value began; where
+    # none differs there was none at a, and it began with the first.
     fields = [column(field) for field in table.fold.fields]
+    numbers = range(len(fields))
     kept = "".join(f", t.{name} AS f{i}" for i, name in enumerate(fields))
-    changed = "".join(
-        f",\n        max(t.position) FILTER (t.f{i} IS DISTINCT FROM b.f{i}) AS c{i}"
-        for i in range(len(fields))
+    both = "".join(f", w.f{i} AS w{i}, n.f{i} AS n{i}" for i in numbers)
+    turns = "".join(
+        f",\n        max(t.next_position) FILTER (t.f{i} IS DISTINCT FROM p.n{i}) AS c{i}"
+        for i in numbers
     )
-    both = "".join(f", w.f{i} AS w{i}, n.f{i} AS n{i}" for i in range(len(fields)))
-    none = "".join(f" AND p.w{i} IS NULL AND p.n{i} IS NULL" for i in range(len(fields)))
+    causes = "".join(
+        f",\n        p.w{i}, p.n{i}, CASE WHEN p.ended THEN c.turned"
+        f" ELSE coalesce(c.c{i}, c.began) END AS c{i}"
+        for i in numbers
+    )
+    none = "".join(f" AND p.w{i} IS NULL AND p.n{i} IS NULL" for i in numbers)
     # A SELECT for each field: most differ in few of the pairs.
     long = [
-        "SELECT p.number, p.change, -1 AS place, NULL::VARCHAR AS field,"  # noqa: S608 (our own)
+        "SELECT p.number, p.stream, p.change, -1 AS place, NULL::VARCHAR AS field,"  # noqa: S608 (our own)
         ' NULL::VARCHAR AS "before", NULL::VARCHAR AS "after", p.turned AS cause'
-        f" FROM pair AS p WHERE NOT (p.had AND p.has){none}"
+        f" FROM caused AS p WHERE p.change <> 'changed'{none}"
     ] + [
-        f"SELECT p.number, p.change, {i}, {literal(field.name)},"  # noqa: S608 (as above)
-        f" {shown_sql(f'p.w{i}', field.type)}, {shown_sql(f'p.n{i}', field.type)},"
-        f" CASE WHEN p.has THEN p.c{i} ELSE p.turned END"
-        f" FROM pair AS p WHERE p.w{i} IS DISTINCT FROM p.n{i}"
+        f"SELECT p.number, p.stream, p.change, {i}, {literal(field.name)},"  # noqa: S608 (as above)
+        f" {shown_sql(f'p.w{i}', field.type)}, {shown_sql(f'p.n{i}', field.type)}, p.c{i}"
+        f" FROM caused AS p WHERE p.w{i} IS DISTINCT FROM p.n{i}"
         for i, field in enumerate(table.fold.fields)
     ]
     guard = (
@@ -52,33 +57,31 @@ WITH moved AS MATERIALIZED (
         t.occurred_on, t.ended, {a.reached("t")} AS old,
         {b.left("t")} IS NULL OR {b.left("t")} > {b.sql} AS last{kept}
     FROM {table.within(a, b)} AS t
-), cause AS (
-    SELECT t.stream,
-        coalesce(bool_or(NOT t.ended) FILTER (t.old), false) AS had,
-        coalesce(bool_or(NOT t.ended) FILTER (t.last), false) AS has,
-        max(t.position) FILTER (t.ended IS DISTINCT FROM coalesce(b.ended, true)) AS turned{changed}
-    FROM moved AS t
-    LEFT JOIN moved AS b ON b.next_position = t.position AND b.stream = t.stream
-    GROUP BY t.stream
 ), pair AS MATERIALIZED (
-    SELECT c.*, row_number() OVER (ORDER BY c.stream) AS number,
-        CASE WHEN NOT c.had THEN 'added' WHEN NOT c.has THEN 'removed' ELSE 'changed' END
-            AS change{both}
-    FROM cause AS c
-    JOIN moved AS n ON n.stream = c.stream AND n.last
-    LEFT JOIN moved AS w ON w.stream = c.stream AND w.old
-    WHERE c.had OR c.has
+    SELECT n.stream, n.ended, row_number() OVER (ORDER BY n.stream) AS number,
+        CASE WHEN coalesce(w.ended, true) THEN 'added' WHEN n.ended THEN 'removed'
+            ELSE 'changed' END AS change{both}
+    FROM (FROM moved WHERE last) AS n
+    LEFT JOIN (FROM moved WHERE old) AS w ON w.stream = n.stream
+    WHERE NOT (n.ended AND coalesce(w.ended, true))
+), cause AS (
+    SELECT p.number, min(t.position) FILTER (NOT t.old) AS began,
+        coalesce(max(t.next_position) FILTER (t.ended <> p.ended), began) AS turned{turns}
+    FROM moved AS t JOIN pair AS p ON p.stream = t.stream
+    GROUP BY p.number
+), caused AS MATERIALIZED (
+    SELECT p.number, p.stream, p.change, c.turned{causes}
+    FROM pair AS p JOIN cause AS c ON c.number = p.number
 ), long AS (
     {joined}
 )
 SELECT d.stream, d.change, d.field, d."before", d."after", d.position, d.event_id, d.event_type,
     d.actor, d.occurred_on
 FROM (
-    SELECT p.stream, l.change, l.field, l."before", l."after", t.position, t.event_id,
+    SELECT l.stream, l.change, l.field, l."before", l."after", t.position, t.event_id,
         t.event_type, t.actor, t.occurred_on, l.number, l.place
     FROM long AS l
-    JOIN pair AS p ON p.number = l.number
-    JOIN moved AS t ON t.position = l.cause AND t.stream = p.stream
+    JOIN moved AS t ON t.position = l.cause AND t.stream = l.stream
     UNION ALL BY NAME SELECT NULL::VARCHAR AS stream WHERE NOT {guard}
 ) AS d
 ORDER BY d.number, d.place

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -26,6 +27,20 @@ __all__ = ["Plain"]
 
 _CODED = ("category", "event_type")
 _READERS = 2
+_USUAL = pa.default_memory_pool()
+
+
+@contextmanager
+def _of_the_system() -> Iterator[None]:
+    """Take memory from the system's allocator meanwhile.
+
+    Arrow's own gives back at once what file after file takes anew: half of the time of reading.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(_USUAL)
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,7 @@ class Plain:
             If a file is missing or altered.
         """
         waiting: deque[Future[Any]] = deque()
-        with ThreadPoolExecutor(_READERS, "esnb-flow") as readers:
+        with _of_the_system(), ThreadPoolExecutor(_READERS, "esnb-flow") as readers:
             try:
                 for segment in segments:
                     waiting.append(readers.submit(self._read, segment))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,6 +32,7 @@ _INSTANT = pa.timestamp("us", "UTC")
 _DAY = 86_400_000_000
 # Runs of fewer events than these, on average, are disorder.
 _SHORT = 4
+_WRITERS = 2
 _NEEDED = {"event_type": "type", "case_id": "case", "time": "time"}
 
 
@@ -255,12 +257,15 @@ class _Gathered:
         total = int(firsts[-1])
         type_ids = np.empty(total, np.int32)
         at, positions = np.empty(total, np.int64), np.empty(total, np.int64)
-        for own, lengths in places:
-            # Batch by batch: what is written at once stays within the caches.
-            rows = ranges(own, lengths)
-            type_ids[rows] = self._type_ids.popleft()
-            at[rows] = self._at.popleft()
-            positions[rows] = self._positions.popleft()
+
+        def put(place: tuple[Ints, TypeIds], own_types: TypeIds, own_at: Ints, own: Ints) -> None:
+            rows = ranges(*place)
+            type_ids[rows], at[rows], positions[rows] = own_types, own_at, own
+
+        # Batch by batch: what is written at once stays within the caches.
+        with ThreadPoolExecutor(_WRITERS, "esnb-flow") as writers:
+            given: tuple[deque[Any], ...] = (self._type_ids, self._at, self._positions)
+            deque(writers.map(put, places, *map(_emptied, given)), maxlen=0)
         _settle(type_ids, at, positions, firsts, by_time)
         used = np.flatnonzero(np.bincount(type_ids, minlength=len(self._codes))).tolist()
         by_code = list(self._codes)
@@ -269,6 +274,12 @@ class _Gathered:
         number[used] = np.arange(len(used), dtype=np.int32)
         types = tuple(by_code[code] for code in used)
         return Steps(types, number[type_ids], at, positions, firsts, names)
+
+
+def _emptied(batches: deque[Any]) -> Iterator[Any]:
+    """Yield what is in `batches`, and keep none of it."""
+    while batches:
+        yield batches.popleft()
 
 
 class _Runs:

@@ -31,6 +31,7 @@ _VALUES = (
     str, bytes, int, float, Decimal, date, timedelta, Enum,
     tuple, list, Mapping, set, frozenset, type(None),
 )  # fmt: skip
+_PLAIN = frozenset({int, bool, float, type(None)})
 _INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]")
 _PYTHON = os.path.dirname(os.__file__) + os.sep
 # Our own code comes with its version; the examples are written as a user's code is.
@@ -44,6 +45,8 @@ _SKIPPED = frozenset({"_options", "description", "_abc_impl", "_chain"})
 
 def stable(value: Any) -> Any:
     """Return a value as what has the same `repr` in every process."""
+    if type(value) in _PLAIN:
+        return repr(value)
     if isinstance(value, set | frozenset):
         return sorted(str(stable(item)) for item in value)
     if isinstance(value, list | tuple):
@@ -53,7 +56,8 @@ def stable(value: Any) -> Any:
     if isinstance(value, type) and issubclass(value, Enum):
         return [repr(member) for member in value]
     # The address of an object differs from run to run.
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    told = repr(value)
+    return re.sub(r" at 0x[0-9a-f]+", "", told) if " at 0x" in told else told
 
 
 def code_parts(member: Any, seen: set[int]) -> Iterator[object]:
@@ -67,7 +71,8 @@ def code_parts(member: Any, seen: set[int]) -> Iterator[object]:
     if isinstance(member, type):
         yield from type_parts(member, seen)
         return
-    if isinstance(member, _VALUES):
+    # Most are functions, and to ask whether one is a mapping takes long.
+    if not isinstance(member, FunctionType) and isinstance(member, _VALUES):
         yield stable(member)
         held = member.values() if isinstance(member, Mapping) else member
         for one in held if isinstance(held, Collection) and not isinstance(held, str) else ():
@@ -154,8 +159,9 @@ def _rule_parts(rule: object, seen: set[int]) -> Iterator[object]:
 
 def _member_parts(owner: type, seen: set[int]) -> Iterator[object]:
     for name, member in sorted(vars(owner).items()):
-        ours = name in _SKIPPED or hasattr(member, "_esnb_handles")
-        if not ours and (not name.startswith("__") or isinstance(member, FunctionType)):
+        if name.startswith("__") and not isinstance(member, FunctionType):
+            continue
+        if name not in _SKIPPED and not hasattr(member, "_esnb_handles"):
             yield name, tuple(code_parts(member, seen))
 
 

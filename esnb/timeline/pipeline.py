@@ -293,14 +293,14 @@ def newest_sql(fold: Fold, source: str) -> str:
         f",\n    {field.aggregated(f's.said_{i}', 's.turn')} AS {column(field)}"
         for i, field in enumerate(fold.fields)
     )
-    # The time is read although it is not shown: with it, the rows are checked.
+    # The time is looked at although it is not shown: with it, the rows are checked.
     return f"""
 WITH said AS (
-    SELECT e.stream, e.revision, e.position, e.turn, e.occurred_on{said}
-    FROM {source} AS e
+    SELECT e.stream, e.revision, e.position, e.turn{said}
+    FROM {source} AS e WHERE e.occurred_on IS NOT NULL
 )
 SELECT s.stream, max(s.revision) AS revision, max(s.position) AS position{folded}
-FROM said AS s GROUP BY s.stream HAVING count(s.occurred_on) > 0
+FROM said AS s GROUP BY s.stream
 """.strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
 
 

@@ -22,9 +22,14 @@ _UNSEEN = {
     "IMPORT_NAME": "import",
 }
 # Functions that look past what a value does to what it is.
-_UNSEEN_NAMES = {"type", "id", "vars", "locals", "globals", "eval", "exec"}
+_UNSEEN_NAMES = frozenset({"type", "id", "vars", "locals", "globals", "eval", "exec"})
 # `is`, in its several forms.
 _IDENTITY = ("IS_OP", "IF_NONE", "IF_NOT_NONE")
+# Most code has none of them, which its bytes tell without being taken apart.
+_UNSEEN_CODES = frozenset(dis.opmap[name] for name in _UNSEEN if name in dis.opmap)
+_IDENTITY_CODES = frozenset(
+    number for name, number in dis.opmap.items() if any(mark in name for mark in _IDENTITY)
+)
 
 
 @lru_cache(maxsize=256)
@@ -35,6 +40,8 @@ def instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
 
 def blind_spots(code: CodeType) -> tuple[int, str] | None:
     """Return line and construct of the first thing in `code` that tracing cannot see."""
+    if _UNSEEN_CODES.isdisjoint(code.co_code[::2]) and _UNSEEN_NAMES.isdisjoint(code.co_names):
+        return None
     line = code.co_firstlineno
     for instruction in instructions(code):
         line = _line(instruction, line)
@@ -50,6 +57,8 @@ def blind_spots(code: CodeType) -> tuple[int, str] | None:
 
 def reads_identity(code: CodeType) -> tuple[int, bool] | None:
     """Return where `code` uses ``is``, and whether only to compare with None."""
+    if _IDENTITY_CODES.isdisjoint(code.co_code[::2]):
+        return None
     line = code.co_firstlineno
     before: list[dis.Instruction] = []
     for instruction in instructions(code):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from esnb.aggregate.expressions import Expression
@@ -36,7 +37,8 @@ class _ByKey:
     key: Any
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByKey) and self.key == other.key
+        # Most are compared with `Keep`, and are it.
+        return self is other or (isinstance(other, _ByKey) and self.key == other.key)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -76,7 +78,7 @@ class Choice(_ByKey):
             raise ValueError(f"{self.op} has no value")
         return self.value
 
-    @property
+    @cached_property
     def key(self) -> Any:
         """What two choices that do the same have in common."""
         changes = tuple((change.op, *(arg.key for arg in change.args)) for change in self.changes)
@@ -92,7 +94,7 @@ class Updates(_ByKey):
     yes: Update
     no: Update
 
-    @property
+    @cached_property
     def key(self) -> Any:
         """What two forks that do the same have in common."""
         return (self.condition.key, self.yes.key, self.no.key)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import dataclasses
+import inspect
+import json
 import sys
+import typing
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 
 import pytest
 
-from esnb.aggregate import Aggregate, Event
+from esnb.aggregate import Aggregate, Event, bytecode
+from esnb.aggregate.bytecode import blind_spots, reads_identity
 from esnb.errors import AggregateError
 
 
@@ -198,3 +205,20 @@ def test_sql_strips_what_python_strips() -> None:
     from esnb.aggregate.render import _SPACES
 
     assert set(_SPACES) == {c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace()}
+
+
+def test_bytes_tell_what_instructions_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = (argparse, contextlib, dataclasses, inspect, json.decoder, typing)
+    codes = [
+        found.__code__
+        for module in modules
+        for owner in (module, *filter(inspect.isclass, vars(module).values()))
+        for found in vars(owner).values()
+        if inspect.isfunction(found)
+    ]
+    quick = [(blind_spots(code), reads_identity(code)) for code in codes]
+    for name in ("_UNSEEN_CODES", "_IDENTITY_CODES"):
+        monkeypatch.setattr(bytecode, name, frozenset(range(256)))
+    assert quick == [(blind_spots(code), reads_identity(code)) for code in codes]
+    assert len({unseen[1] for unseen, _ in quick if unseen}) > 3
+    assert {asked[1] for _, asked in quick if asked} == {True, False}

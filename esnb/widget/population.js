@@ -83,7 +83,8 @@ export function render(ui, { model, el, signal }) {
       drawStatus();
     } catch (error) { piece.problem(error); }
   });
-  const rested = ui.settled(() => exactly(times[place], true), 220);
+  // While it plays, the hand that went to a tick before has not come to rest.
+  const rested = ui.settled(() => { if (timer === null) exactly(times[place], true); }, 220);
 
   async function goTo() {
     try {

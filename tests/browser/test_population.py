@@ -141,7 +141,7 @@ def test_other_fields_other_ticks_and_playing(notebook):
     page.keyboard.press("Space")
     expect(status).to_contain_text("tick 32 of 32", timeout=LONG)
     expect(piece.get_by_role("button", name="▶ Play")).to_be_visible()
-    expect(status).to_contain_text("exact", timeout=LONG)
+    expect(status).to_contain_text("· exact ·", timeout=LONG)
     # Run again, it is where it was.
     notebook.run_all()
     expect(piece).to_have_count(1)

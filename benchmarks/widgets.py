@@ -192,7 +192,7 @@ CHART = ".esnb-population-chart"
 def first_paint(bench: Bench, used: Used) -> None:
     """Measure from the cell's run to the panel, with the timeline and a pane drawn."""
     taken = []
-    for pane, wanted in (("Flow", ".esnb-map-box"), ("Events", ".esnb-row")):
+    for pane, wanted in (("Events", ".esnb-row"), ("Flow", ".esnb-map-box")):
         code = f"panel = esnb.explore(log, 'order', pane='{pane}')\npanel"
         taken.append(used.cell(code, ".esnb-timeline-bar", wanted))
         at_most(bench, f"first paint of explore, {pane.lower()}", taken[-1], "s", 3)

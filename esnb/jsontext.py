@@ -26,7 +26,7 @@ from esnb.frozen import FrozenDict
 from esnb.instants import iso
 from esnb.schema import MAX_PAYLOAD
 
-__all__ = ["MAX_DEPTH", "canonical", "check_object", "freeze", "parse", "parse_object"]
+__all__ = ["MAX_DEPTH", "canonical", "check_object", "freeze", "parse", "parse_object", "usual"]
 
 MAX_DEPTH = 64
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -126,6 +126,38 @@ def canonical(value: Any) -> str:
     parts: list[str] = []
     _write(value, parts.append)
     return "".join(parts)
+
+
+def usual(value: Any) -> str | None:
+    """Return what `canonical` makes of a value when it is frozen; None where that takes longer.
+
+    Lists and dicts of text, whole numbers and truth values, not frozen, go straight to text.
+    """
+    if not _is_usual(value, 8):
+        return None
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # a number of more than 64 bits, a lone surrogate
+        return None
+
+
+def _is_usual(value: Any, levels: int) -> bool:
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if kind is dict and levels:
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii():
+                return False
+            if type(item) not in _PLAIN and not _is_usual(item, levels - 1):
+                return False
+        return True
+    if (kind is list or kind is tuple) and levels:
+        for item in value:  # noqa: SIM110 (half as long as a generator)
+            if not _is_usual(item, levels - 1):
+                return False
+        return True
+    return False
 
 
 def _flat(items: dict[str, Any]) -> bool:

@@ -226,7 +226,8 @@ def _scalar(kind: Kind, given: Any) -> Any:
 
 def as_json(value: Any) -> str:
     """Return any value as canonical JSON: keys sorted, sets as sorted arrays."""
-    return jsontext.canonical(jsontext.freeze(_plain(value)))
+    told = jsontext.usual(value)
+    return jsontext.canonical(jsontext.freeze(_plain(value))) if told is None else told
 
 
 def _plain(value: Any) -> Any:

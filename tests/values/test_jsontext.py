@@ -42,6 +42,31 @@ def test_canonical_is_rfc_8785(value: Any) -> None:
     assert jsontext.canonical(jsontext.freeze(value)) == rfc8785.dumps(value).decode()
 
 
+plain_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.decimals(-9, 9), st.floats()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.tuples(inner, inner),
+        st.dictionaries(st.text("aBé\x7f_ü𐐀 ", max_size=3), inner, max_size=4),
+    ),
+    max_leaves=20,
+)
+
+
+@given(plain_values)
+def test_usual_values_are_written_as_frozen_ones_are(value: Any) -> None:
+    found = jsontext.usual(value)
+    if found is not None:
+        assert found == jsontext.canonical(jsontext.freeze(value))
+
+
+def test_which_values_are_usual() -> None:
+    assert jsontext.usual([{"sku": "a", "quantity": 2, "gift": False}]) is not None
+    assert jsontext.usual({"b": [1, None], "a": ("x",)}) == '{"a":["x"],"b":[1,null]}'
+    others = (1.5, Decimal(1), {1: 2}, {"ä": 1}, {1}, 2**70, "\ud800", [[[[[[[[[[1]]]]]]]]]])
+    assert [jsontext.usual(one) for one in others] == [None] * len(others)
+
+
 @given(objects)
 def test_what_is_written_is_read_again(value: dict[str, Any]) -> None:
     frozen = jsontext.freeze(value)

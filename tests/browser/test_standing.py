@@ -123,6 +123,7 @@ def test_a_saved_notebook_without_its_kernel(notebook, lab):
 
     for name, trust in (("standing-state", True), ("standing", True), ("standing-foreign", False)):
         lab.end_sessions()
+        page.goto("about:blank")  # what the page of before still says is not of this one
         notebook.errors.clear()
         notebook.open(f"notebooks/{name}.ipynb")
         assert trusted(notebook) == [trust]

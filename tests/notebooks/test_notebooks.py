@@ -42,9 +42,11 @@ def shown(notebook: nbformat.NotebookNode) -> list[list[str]]:
     """Return what each cell said in text, without what differs by nature."""
     return [
         [
-            output.get("text") or output.get("data", {}).get("text/plain", "")
+            text
             for output in cell.get("outputs", [])
             if "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+            # A bar that came, as work took long, and went has left nothing.
+            and (text := output.get("text") or output.get("data", {}).get("text/plain", ""))
         ]
         for cell in notebook.cells
     ]

@@ -12,7 +12,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -119,10 +118,8 @@ def freeze(value: Any) -> Any:
 
 def canonical(value: Any) -> str:
     """Return a frozen `value` as JSON text in the form of RFC 8785."""
-    if isinstance(value, FrozenDict) and _flat(value._items):
-        # One level of plain values, keys in the order of their bytes: the same, sooner.
-        with suppress(TypeError):  # a number of more than 64 bits
-            return orjson.dumps(value._items, option=orjson.OPT_SORT_KEYS).decode()
+    if isinstance(value, FrozenDict) and (told := usual(value._items)) is not None:
+        return told
     parts: list[str] = []
     _write(value, parts.append)
     return "".join(parts)
@@ -131,7 +128,8 @@ def canonical(value: Any) -> str:
 def usual(value: Any) -> str | None:
     """Return what `canonical` makes of a value when it is frozen; None where that takes longer.
 
-    Lists and dicts of text, whole numbers and truth values, not frozen, go straight to text.
+    Lists and dicts of text, whole numbers and truth values, not frozen, go straight to text: their
+    keys, all of ASCII, are in the same order by bytes.
     """
     if not _is_usual(value, 8):
         return None
@@ -158,13 +156,6 @@ def _is_usual(value: Any, levels: int) -> bool:
                 return False
         return True
     return False
-
-
-def _flat(items: dict[str, Any]) -> bool:
-    for key, item in items.items():  # noqa: SIM110 (half as long as a generator)
-        if type(item) not in _PLAIN or not key.isascii():
-            return False
-    return True
 
 
 # --- reading -------------------------------------------------------------------------------

@@ -98,19 +98,21 @@ class Native:
         self._schema = pa.schema([(name, arrow_type(sql)) for name, sql in self.adds])
         # By event type: what reads it, also of an older version, what handles it, and the fields
         # that this may change.
+        readers = {
+            event_type: _readers(event) for event_type, (event, _) in description.handlers.items()
+        }
         self._steps: dict[
             str, tuple[_Reader, _OldReader, Callable[[Any, Event], Any], set[str]]
         ] = {
             event_type: (
-                *_readers(event),
+                *(readers[event_type] or (_unread, _unread)),
                 handler,
                 changed(owner, handler, description.fields),
             )
             for event_type, (event, handler) in description.handlers.items()
         }
-        # Whether SQL looks into all fields of an event; a class of others is read by pydantic.
-        self._seen = np.array([*(_seen(one) for one, _ in description.handlers.values()), False])
-        # The last one is that of what is not handled.
+        # Whether plain payloads are read by these; the last one is that of what is not handled.
+        self._seen = np.array([*(one is not None for one in readers.values()), False])
         self._newest = np.array([*(one.version for one, _ in description.handlers.values()), 0])
         self._memory = _Memory(owner)
         self._shown = {name: _shower(owner, name, self.kinds[name]) for name in fields}
@@ -329,7 +331,7 @@ _OldReader = Callable[[dict[str, Any], int, object], Event]
 def _payloads(texts: Any, codes: Any, count: int) -> Callable[[], dict[str, Any]]:
     """Return what gives the payloads of the plain rows, one after the other."""
     codes = np.where(codes < _CARRIED, _BEGINS - codes, codes)
-    plain = texts.filter(pa.array((codes >= 0) & (codes // count != 1)))
+    plain = texts.filter(pa.array((codes >= 0) & ((codes < count) | (codes >= 2 * count))))
     try:
         # Read at once, as the list that they make: half of the time.
         whole = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(plain)]), plain), ",")
@@ -347,25 +349,26 @@ def _odd(event: type[Event], data: str, version: int | None, envelope: object) -
     return event.made(dict(found.__dict__), envelope, found.model_fields_set)
 
 
-def _seen(event: type[Event]) -> bool:
-    """Tell whether SQL looks into all fields of an event."""
-    return set(dict(paths_of(event))) == {(name,) for name in event.model_fields}
+def _unread(*_: object) -> Event:
+    raise AssertionError("such a payload is read by pydantic")
 
 
-def _readers(event: type[Event]) -> tuple[_Reader, _OldReader]:
+def _readers(event: type[Event]) -> tuple[_Reader, _OldReader] | None:
     """Return what reads payloads that SQL has found to be plain, several times faster.
 
     The first reads those of the newest version, the second older ones, whose upcasters are then
-    such that what they make of a plain payload is one.
+    such that what they make of a plain payload is one.  None for a class with fields that SQL
+    does not look into, which pydantic reads.
     """
     kinds = dict(paths_of(event))
+    if set(kinds) != {(name,) for name in event.model_fields}:
+        return None
     defaults = {
         name: field.default for name, field in event.model_fields.items() if not field.is_required()
     }
     made = [
         (name, name if field.alias is None else field.alias, _converter(kinds[name,]))
         for name, field in event.model_fields.items()
-        if (name,) in kinds
     ]
     new, put = object.__new__, object.__setattr__
     names = tuple(name for name, key, _ in made if key == name)

@@ -179,13 +179,18 @@ export function render(ui, { model, el, signal }) {
     if (tell) piece.ask("choose", {}).catch(piece.problem);
   }
 
+  let listing = 0; // lists asked for; of several only the last is shown
+  let listed = 0;
   async function relist() {
+    const mine = ++listing;
     try {
-      list = await piece.ask("list", { field: local.field, change: local.change });
+      const found = await piece.ask("list", { field: local.field, change: local.change });
+      if (mine !== listing) return;
+      list = found;
       grid.refresh({ count: list.count, columns: columns() });
       drawValues();
       say();
-    } catch (error) { piece.problem(error); }
+    } catch (error) { if (mine === listing) piece.problem(error); } finally { if (mine === listing) listed = mine; }
   }
 
   function drawValues() {
@@ -337,6 +342,8 @@ export function render(ui, { model, el, signal }) {
   // --- what Python says -----------------------------------------------------------------------
 
   const follow = ui.settled(() => {
+    // Until a list has come, Python does not know yet what was chosen here.
+    if (listed !== listing) { follow(); return; }
     const now = set();
     const before = local;
     local = { ...now };

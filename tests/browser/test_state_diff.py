@@ -156,6 +156,30 @@ def test_another_category_is_chosen(notebook):
     assert notebook.errors == []
 
 
+def test_a_click_while_the_list_changes_is_not_lost(notebook):
+    page = notebook.of(CELL).page
+    piece = page.locator(".esnb-piece")
+    expect(piece.locator(".esnb-status")).to_contain_text("listed")
+    for milliseconds in range(0, 160, 20):
+        # Two fields, one after the other, and a row before the list of the second has come.
+        page.evaluate(
+            """async (milliseconds) => {
+              const rest = (time) => new Promise((go) => setTimeout(go, time));
+              const field = (name) => document.querySelector(`[aria-label^="${name}"]`);
+              field("any field").click();
+              await rest(30);
+              field("total").click();
+              document.querySelector(".esnb-diff-one").hidden = true;
+              await rest(milliseconds);
+              document.querySelector(".esnb-row").click();
+            }""",
+            milliseconds,
+        )
+        expect(piece.locator(".esnb-diff-one")).to_be_visible()
+        expect(piece.locator(".esnb-status")).to_contain_text("largest difference first")
+    assert notebook.errors == []
+
+
 def test_what_was_true_and_hostile_texts(notebook):
     page = notebook.of(HOSTILE).page
     assert notebook.cell_errors() == []

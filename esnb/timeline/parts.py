@@ -113,6 +113,12 @@ def write_batches(
                     for name in leaves
                 },
                 use_dictionary=repeating,
+                # Lengths first, then all of the text: read in half the time of text by text.
+                column_encoding={
+                    name: "DELTA_LENGTH_BYTE_ARRAY"
+                    for name, kind in leaves.items()
+                    if name not in repeating and pa.types.is_string(kind)
+                },
                 bloom_filter_options=(
                     {"stream": {"ndv": GROUP_ROWS, "fpp": 0.01}} if of_streams else None
                 ),
@@ -165,7 +171,7 @@ def _as_json(batch: Any, names: Collection[str]) -> Any:
     return batch
 
 
-def _repeating(leaves: Sequence[str], head: Any) -> list[str]:
+def _repeating(leaves: Iterable[str], head: Any) -> list[str]:
     """Return the columns worth a dictionary, as the first row group tells: values repeat there.
 
     A dictionary of almost as many values as rows is dear to write, and dearer to read.
@@ -184,9 +190,9 @@ def _repeating(leaves: Sequence[str], head: Any) -> list[str]:
     return [name for name in some if not single(name)]
 
 
-def _leaves(schema: Any) -> list[str]:
-    """Return the names by which Parquet knows the columns, those of lists and structs too."""
-    result = []
+def _leaves(schema: Any) -> dict[str, Any]:
+    """Return the names by which Parquet knows the columns, of lists and structs too, and types."""
+    result = {}
 
     def walk(path: str, kind: Any) -> None:
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -198,7 +204,7 @@ def _leaves(schema: Any) -> list[str]:
             walk(f"{path}.key_value.key", kind.key_type)
             walk(f"{path}.key_value.value", kind.item_type)
         else:
-            result.append(path)
+            result[path] = kind
 
     for field in schema:
         walk(field.name, field.type)

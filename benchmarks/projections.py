@@ -24,7 +24,7 @@ from measure import Bench, orders
 
 import esnb
 from esnb.write import DuckDBSink, PostgreSQLSink, Projection, RedisSink, Table, on
-from esnb.write.readmodels import Sink
+from esnb.write.projections.readmodels import Sink
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.projection.services import PostgreSQLServer, RedisServer

@@ -27,7 +27,7 @@ from esnb.errors import EsnbError, InputError, LogError, QueryError
 from esnb.show import text_table, visible
 from esnb.source import import_events
 from esnb.write.registry import health
-from esnb.write.sagahealth import saga_health
+from esnb.write.sagas.health import saga_health
 
 if TYPE_CHECKING:
     import duckdb

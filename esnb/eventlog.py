@@ -20,11 +20,11 @@ from esnb.show import UNTYPESET, html_table
 from esnb.source import ImportResult
 from esnb.timeline import Timeline, macros
 from esnb.write import Commands
-from esnb.write.projection import Projection
-from esnb.write.readmodels import Sink
-from esnb.write.runner import Runner
-from esnb.write.saga import Saga
-from esnb.write.sagarunner import SagaRunner
+from esnb.write.projections.projection import Projection
+from esnb.write.projections.readmodels import Sink
+from esnb.write.projections.runner import Runner
+from esnb.write.sagas.runner import SagaRunner
+from esnb.write.sagas.saga import Saga
 
 if TYPE_CHECKING:
     from datetime import timedelta

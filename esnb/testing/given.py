@@ -15,9 +15,9 @@ from esnb.errors import AggregateError, CommandError, CommandRejected, shown
 from esnb.event import DomainEvent, RecordedEvent
 from esnb.testing.expected import ABSENT, State, diff, differing, listed
 from esnb.testing.saga import Answers, GivenSaga, InStream
-from esnb.write.command import Command
-from esnb.write.handlers import Handler, Handlers, Letter
-from esnb.write.saga import Saga
+from esnb.write.commands.command import Command
+from esnb.write.commands.handlers import Handler, Handlers, Letter
+from esnb.write.sagas.saga import Saga
 
 __all__ = ["Given", "When", "given", "rejected"]
 

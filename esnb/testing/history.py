@@ -14,9 +14,9 @@ from esnb.errors import CommandError, CommandRejected, shown
 from esnb.event import RecordedEvent
 from esnb.eventlog import EventLog
 from esnb.show import html_table
-from esnb.write.command import Command
-from esnb.write.handlers import Handlers, Letter
-from esnb.write.recent import copied
+from esnb.write.commands.command import Command
+from esnb.write.commands.handlers import Handlers, Letter
+from esnb.write.commands.recent import copied
 
 if TYPE_CHECKING:
     import pandas as pd

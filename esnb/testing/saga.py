@@ -12,12 +12,12 @@ from esnb.aggregate import Event
 from esnb.errors import CommandError, SagaError, shown
 from esnb.event import DomainEvent, RecordedEvent
 from esnb.testing.expected import State, diff, differing, listed
-from esnb.write.command import Command
-from esnb.write.dispatch import Outcome
-from esnb.write.saga import Saga
-from esnb.write.sagastate import Head
-from esnb.write.sagastate import State as Standing
-from esnb.write.sagasteps import Steps
+from esnb.write.commands.command import Command
+from esnb.write.commands.dispatch import Outcome
+from esnb.write.sagas.saga import Saga
+from esnb.write.sagas.state import Head
+from esnb.write.sagas.state import State as Standing
+from esnb.write.sagas.steps import Steps
 
 __all__ = ["Answers", "GivenSaga", "InStream", "SentCommand", "WhenSaga", "answers", "in_stream"]
 

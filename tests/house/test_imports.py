@@ -45,6 +45,8 @@ LAYERS = [
     {"cli"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+# The same within the write side.
+WRITING = ["logging", "stopping", "registry", "commands", "projections", "sagas", "__init__"]
 
 # Loaded on first use only: each costs a user of the others a second or more.
 HEAVY = {
@@ -166,6 +168,15 @@ def test_imports_point_one_way(path):
             assert there in HEIGHT, f"{path}:{line} imports a name from the face"
             same = HEIGHT[there] == HEIGHT[here]
             assert same or HEIGHT[there] < HEIGHT[here], f"{path}:{line}: {here} imports {there}"
+
+
+def test_imports_point_one_way_within_the_write_side():
+    for path in (PACKAGE / "write").rglob("*.py"):
+        here = path.relative_to(PACKAGE / "write").parts[0].removesuffix(".py")
+        for module, _, line in imports(path):
+            if module.startswith("esnb.write."):
+                there = module.split(".")[2]
+                assert WRITING.index(there) <= WRITING.index(here), f"{path}:{line}: {module}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

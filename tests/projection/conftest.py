@@ -13,7 +13,7 @@ import pytest
 import esnb
 from esnb import EventLog
 from esnb.write import DuckDBSink, MongoDBSink, PostgreSQLSink, RedisSink
-from esnb.write.readmodels import Sink
+from esnb.write.projections.readmodels import Sink
 
 from .services import MongoDBServer, PostgreSQLServer, RedisServer
 

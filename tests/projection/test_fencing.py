@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from esnb.write.changes import Changes, Work
-from esnb.write.columns import KINDS as COLUMN_KINDS
-from esnb.write.readmodels import MongoDBSink, RedisSink, Sink
-from esnb.write.readmodels.sink import Checkpoint, Moved
+from esnb.write.projections.changes import Changes, Work
+from esnb.write.projections.columns import KINDS as COLUMN_KINDS
+from esnb.write.projections.readmodels import MongoDBSink, RedisSink, Sink
+from esnb.write.projections.readmodels.sink import Checkpoint, Moved
 
 from .conftest import Place, place_on
 from .services import MongoDBServer, RedisServer

@@ -29,7 +29,7 @@ from esnb.cli import main
 from esnb.errors import StorageError
 from esnb.testing import Clock
 from esnb.write.registry import got, put
-from esnb.write.sagahealth import SagaHealth, noted, saga_health
+from esnb.write.sagas.health import SagaHealth, noted, saga_health
 
 
 class Asked(Event):

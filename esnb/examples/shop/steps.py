@@ -11,7 +11,7 @@ from typing import Any
 
 from esnb.examples.shop.world import END
 from esnb.write import Command
-from esnb.write.handlers import event_id_of
+from esnb.write.commands.handlers import event_id_of
 
 __all__ = ["Step", "Steps"]
 

@@ -23,10 +23,10 @@ from esnb.event import RecordedEvent
 from esnb.log import NO_STREAM, Log
 from esnb.log.layout import Layout
 from esnb.schema import check_text
-from esnb.write.handlers import taken
-from esnb.write.pauses import TRIES, pauses
-from esnb.write.snapshots import Kept, Snapshots
-from esnb.write.states import NotKept, States
+from esnb.write.commands.handlers import taken
+from esnb.write.commands.pauses import TRIES, pauses
+from esnb.write.commands.snapshots import Kept, Snapshots
+from esnb.write.commands.states import NotKept, States
 
 __all__ = ["Loaded", "Repository"]
 

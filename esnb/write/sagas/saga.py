@@ -19,7 +19,7 @@ from esnb.aggregate import Event
 from esnb.errors import SagaError, shown
 from esnb.event import RecordedEvent
 from esnb.schema import category_of
-from esnb.write.command import Command
+from esnb.write.commands.command import Command
 
 __all__ = ["Asked", "Description", "Retry", "Saga", "late", "refused"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from esnb.errors import ProjectionError
-from esnb.write.changes import Changes, Columns
+from esnb.write.projections.changes import Changes, Columns
 
 __all__ = ["Checkpoint", "DeadLetter", "Down", "Moved", "Refused", "Sink", "State"]
 

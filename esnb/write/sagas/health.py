@@ -23,7 +23,7 @@ from esnb.log.layout import Layout
 from esnb.log.locks import Lock
 from esnb.write import logging
 from esnb.write.registry import lag, notes, put
-from esnb.write.sagastate import State
+from esnb.write.sagas.state import State
 
 if TYPE_CHECKING:
     from esnb.log import Log

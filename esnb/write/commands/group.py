@@ -19,10 +19,10 @@ from esnb.errors import StreamNotFoundError as NotFound
 from esnb.log import Glance
 from esnb.uncollected import uncollected
 from esnb.write import logging
-from esnb.write.dispatch import Dispatcher, Open, Outcome, another, tell
-from esnb.write.handlers import Handler, Letter
-from esnb.write.pauses import pauses
-from esnb.write.recent import copied
+from esnb.write.commands.dispatch import Dispatcher, Open, Outcome, another, tell
+from esnb.write.commands.handlers import Handler, Letter
+from esnb.write.commands.pauses import pauses
+from esnb.write.commands.recent import copied
 
 __all__ = ["send_group"]
 

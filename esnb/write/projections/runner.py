@@ -12,11 +12,11 @@ from typing import Any
 from esnb.errors import ProjectionError, SinkError, shown
 from esnb.log import Log
 from esnb.write import logging
-from esnb.write.projection import Projection
-from esnb.write.readmodels.sink import DeadLetter, Down, Moved, Refused, Sink
+from esnb.write.projections.projection import Projection
+from esnb.write.projections.readmodels.sink import DeadLetter, Down, Moved, Refused, Sink
+from esnb.write.projections.turns import FIRST_PAUSE, TURN, Report, Turns
 from esnb.write.registry import lag
 from esnb.write.stopping import stopped_by_signals
-from esnb.write.turns import FIRST_PAUSE, TURN, Report, Turns
 
 __all__ = ["Lag", "Report", "Runner"]
 

@@ -9,9 +9,9 @@ from typing import Any
 from esnb import instants, jsontext
 from esnb.errors import CommandRejected, SagaError, StreamNotFoundError, shown
 from esnb.event import RecordedEvent
-from esnb.write.dispatch import Outcome
-from esnb.write.saga import Asked, Description, Retry
-from esnb.write.sagastate import (
+from esnb.write.commands.dispatch import Outcome
+from esnb.write.sagas.saga import Asked, Description, Retry
+from esnb.write.sagas.state import (
     BEGAN,
     COMPENSATING,
     ENDED,

@@ -25,13 +25,13 @@ from esnb.log import NO_STREAM, Append, Log
 from esnb.log.subscription import Batch, Watcher
 from esnb.schema import check_text
 from esnb.write import logging
-from esnb.write.commands import Commands
-from esnb.write.saga import Saga
-from esnb.write.sagahealth import Notes
-from esnb.write.sagareader import READ, Reader
-from esnb.write.sagasender import Moved, Sender
-from esnb.write.sagastate import TOLD, State, text_of
-from esnb.write.sagasteps import Steps
+from esnb.write.commands.commands import Commands
+from esnb.write.sagas.health import Notes
+from esnb.write.sagas.reader import READ, Reader
+from esnb.write.sagas.saga import Saga
+from esnb.write.sagas.sender import Moved, Sender
+from esnb.write.sagas.state import TOLD, State, text_of
+from esnb.write.sagas.steps import Steps
 from esnb.write.stopping import stopped_by_signals
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ class Kept:
     revision, event_id
         The event after which the state stands.
     state
-        JSON text (see `esnb.write.states`).
+        JSON text (see `esnb.write.commands.states`).
     """
 
     revision: int

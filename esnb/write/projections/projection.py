@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import ProjectionError, shown
 from esnb.event import RecordedEvent
-from esnb.write.changes import Columns, Rows, Work
-from esnb.write.columns import check_name, kind_of
+from esnb.write.projections.changes import Columns, Rows, Work
+from esnb.write.projections.columns import check_name, kind_of
 
 if TYPE_CHECKING:
     from esnb.timeline import Timeline
@@ -126,7 +126,7 @@ class Projection:
     A method marked with `on`, or whose name begins with ``when``, handles the events that its
     parameter is annotated with; one annotated with `RecordedEvent` gets every event that no
     other handles.  It changes rows by ``self.orders.put``, ``.add`` and ``.delete`` (see
-    `esnb.write.changes.Rows`), and does nothing else: after a crash it is called again.
+    `esnb.write.projections.changes.Rows`), and does nothing else: after a crash it is called again.
 
     Options of the class: ``name``, under which the sink keeps the checkpoint (that of the
     class by default); ``category``, of whose streams the events are (one or several; all

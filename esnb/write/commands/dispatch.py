@@ -23,11 +23,11 @@ from esnb.errors import (
 from esnb.event import RecordedEvent
 from esnb.log import NO_STREAM, Append, Glance, Log
 from esnb.write import logging
-from esnb.write.command import Command
-from esnb.write.handlers import COMMAND, Handler, Handlers, Letter
-from esnb.write.pauses import TRIES, pauses
-from esnb.write.recent import Recent
-from esnb.write.repository import Loaded, Repository
+from esnb.write.commands.command import Command
+from esnb.write.commands.handlers import COMMAND, Handler, Handlers, Letter
+from esnb.write.commands.pauses import TRIES, pauses
+from esnb.write.commands.recent import Recent
+from esnb.write.commands.repository import Loaded, Repository
 
 __all__ = ["Dispatcher", "Open", "Outcome"]
 
@@ -84,7 +84,7 @@ class Open:
 
 
 class Dispatcher:
-    """Loads, decides and appends; see `esnb.write.commands.Commands` for the parameters."""
+    """Loads, decides and appends; see `esnb.Commands` for the parameters."""
 
     def __init__(
         self,

@@ -16,10 +16,17 @@ from esnb.log import Log
 from esnb.log.finder import events_of
 from esnb.log.subscription import Batch, Watcher
 from esnb.write import logging
-from esnb.write.changes import Changes
-from esnb.write.projecting import Made, letter_of, method_of
-from esnb.write.projection import Projection, shape_of
-from esnb.write.readmodels.sink import Checkpoint, DeadLetter, Down, Moved, Refused, Sink
+from esnb.write.projections.changes import Changes
+from esnb.write.projections.projecting import Made, letter_of, method_of
+from esnb.write.projections.projection import Projection, shape_of
+from esnb.write.projections.readmodels.sink import (
+    Checkpoint,
+    DeadLetter,
+    Down,
+    Moved,
+    Refused,
+    Sink,
+)
 from esnb.write.registry import Note, Registry, told
 
 __all__ = ["FIRST_PAUSE", "TURN", "Report", "Turns"]

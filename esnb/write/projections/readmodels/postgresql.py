@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from esnb.errors import SinkError
 from esnb.sqltext import quote
-from esnb.write.changes import Columns, Group
-from esnb.write.readmodels.sink import Down, Refused
-from esnb.write.readmodels.sql import VALUE, SqlSink
+from esnb.write.projections.changes import Columns, Group
+from esnb.write.projections.readmodels.sink import Down, Refused
+from esnb.write.projections.readmodels.sql import VALUE, SqlSink
 
 if TYPE_CHECKING:
     import psycopg

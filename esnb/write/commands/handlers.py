@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from esnb.aggregate import Aggregate, Event
 from esnb.errors import CommandError, CommandRejected, EsnbError, EventError, shown
 from esnb.event import DomainEvent
-from esnb.write.command import Command, pattern_category
+from esnb.write.commands.command import Command, pattern_category
 
 __all__ = ["Handler", "Handlers", "Letter", "event_id_of", "handles"]
 

@@ -19,9 +19,17 @@ from urllib.parse import quote, urlsplit
 
 from esnb import instants, jsontext
 from esnb.errors import SinkError
-from esnb.write.changes import Changes
-from esnb.write.columns import EXACT
-from esnb.write.readmodels.sink import Checkpoint, DeadLetter, Down, Moved, Refused, Sink, State
+from esnb.write.projections.changes import Changes
+from esnb.write.projections.columns import EXACT
+from esnb.write.projections.readmodels.sink import (
+    Checkpoint,
+    DeadLetter,
+    Down,
+    Moved,
+    Refused,
+    Sink,
+    State,
+)
 
 if TYPE_CHECKING:
     import redis as client

@@ -20,10 +20,10 @@ from esnb.errors import LogBusyError, SinkError
 from esnb.log.locks import Lock
 from esnb.schema import INSTANT
 from esnb.sqltext import quote
-from esnb.write.changes import Columns, Group
-from esnb.write.columns import SCALE
-from esnb.write.readmodels.sink import Down, Moved, Refused
-from esnb.write.readmodels.sql import VALUE, SqlSink
+from esnb.write.projections.changes import Columns, Group
+from esnb.write.projections.columns import SCALE
+from esnb.write.projections.readmodels.sink import Down, Moved, Refused
+from esnb.write.projections.readmodels.sql import VALUE, SqlSink
 
 __all__ = ["DuckDBSink"]
 

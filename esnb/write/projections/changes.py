@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from esnb.errors import InputError, shown
-from esnb.write.columns import EXACT, check_key, checked
+from esnb.write.projections.columns import EXACT, check_key, checked
 
 __all__ = ["Changes", "Group", "Rows", "Work"]
 

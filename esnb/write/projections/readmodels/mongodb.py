@@ -21,8 +21,16 @@ from urllib.parse import unquote, urlsplit
 
 from esnb import instants, jsontext
 from esnb.errors import SinkError
-from esnb.write.changes import Changes
-from esnb.write.readmodels.sink import Checkpoint, DeadLetter, Down, Moved, Refused, Sink, State
+from esnb.write.projections.changes import Changes
+from esnb.write.projections.readmodels.sink import (
+    Checkpoint,
+    DeadLetter,
+    Down,
+    Moved,
+    Refused,
+    Sink,
+    State,
+)
 
 __all__ = ["MongoDBSink"]
 

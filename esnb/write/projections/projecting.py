@@ -18,10 +18,10 @@ from esnb.log import Log
 from esnb.log.finder import events_of
 from esnb.log.subscription import Batch, Wanted
 from esnb.sqltext import quote
-from esnb.write.changes import Changes, Columns, Group, Work
-from esnb.write.columns import SCALE
-from esnb.write.projection import Description, Table
-from esnb.write.readmodels.sink import DeadLetter
+from esnb.write.projections.changes import Changes, Columns, Group, Work
+from esnb.write.projections.columns import SCALE
+from esnb.write.projections.projection import Description, Table
+from esnb.write.projections.readmodels.sink import DeadLetter
 
 if TYPE_CHECKING:
     from esnb.timeline import Timeline

@@ -9,10 +9,10 @@ from typing import Any
 from esnb.aggregate import Aggregate
 from esnb.errors import CommandError, EsnbError
 from esnb.log import Log
-from esnb.write.command import Command
-from esnb.write.dispatch import Dispatcher, Outcome, letter_of
-from esnb.write.group import send_group
-from esnb.write.handlers import Handlers, Letter
+from esnb.write.commands.command import Command
+from esnb.write.commands.dispatch import Dispatcher, Outcome, letter_of
+from esnb.write.commands.group import send_group
+from esnb.write.commands.handlers import Handlers, Letter
 
 __all__ = ["Batch", "Commands", "Sent"]
 

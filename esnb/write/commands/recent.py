@@ -17,7 +17,7 @@ from esnb.aggregate import Aggregate
 from esnb.event import RecordedEvent
 from esnb.log import Log
 from esnb.log.tail import Head
-from esnb.write.repository import Loaded, Repository, replayed
+from esnb.write.commands.repository import Loaded, Repository, replayed
 
 __all__ = ["Recent", "copied"]
 

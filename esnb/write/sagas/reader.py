@@ -15,10 +15,10 @@ from esnb.event import RecordedEvent
 from esnb.log import Log
 from esnb.log.subscription import Batch, Wanted
 from esnb.schema import check_text
-from esnb.write.handlers import event_id_of
-from esnb.write.saga import Saga
-from esnb.write.sagastate import ENDED, RESUMED, State
-from esnb.write.sagasteps import Steps
+from esnb.write.commands.handlers import event_id_of
+from esnb.write.sagas.saga import Saga
+from esnb.write.sagas.state import ENDED, RESUMED, State
+from esnb.write.sagas.steps import Steps
 
 __all__ = ["READ", "Queues", "Reader"]
 

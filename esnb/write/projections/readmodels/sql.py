@@ -14,8 +14,8 @@ from typing import Any
 from esnb import instants, jsontext
 from esnb.errors import SinkError
 from esnb.sqltext import quote
-from esnb.write.changes import Changes, Columns, Group
-from esnb.write.readmodels.sink import Checkpoint, DeadLetter, Moved, Sink, State
+from esnb.write.projections.changes import Changes, Columns, Group
+from esnb.write.projections.readmodels.sink import Checkpoint, DeadLetter, Moved, Sink, State
 
 __all__ = ["VALUE", "SqlSink"]
 

@@ -17,10 +17,10 @@ from esnb.errors import (
     ReadOnlyLogError,
     StorageError,
 )
-from esnb.write.command import Command
-from esnb.write.commands import Commands
-from esnb.write.dispatch import Outcome
-from esnb.write.sagastate import Head
+from esnb.write.commands.command import Command
+from esnb.write.commands.commands import Commands
+from esnb.write.commands.dispatch import Outcome
+from esnb.write.sagas.state import Head
 
 __all__ = ["Ended", "Moved", "Sender"]
 

@@ -1,0 +1,1 @@
+"""Commands, and the aggregates that they are decided upon: loaded, decided, appended."""

@@ -31,8 +31,10 @@ from esnb.timeline.parts import (
     GROUP_ROWS,
     read_sql,
     restored,
+    selected,
     stored,
     write_batches,
+    write_files,
     write_part,
 )
 from esnb.timeline.pipeline import every_sql, sided, system_rows
@@ -319,8 +321,9 @@ class _Work:
 
     def _write(self, closed: _Rows, standing: _Rows | Callable[[], _Rows]) -> None:
         """Write closed rows and open ones, the latter with numbers of their own."""
-        part = write_batches(*closed, self.folder, "closed", fold=self.fold, level=self._level)
-        self.closed.append(part)
+        self.closed += write_files(
+            *closed, self.folder, "closed", fold=self.fold, level=self._level
+        )
         schema, batches = standing() if callable(standing) else standing
         part = write_batches(
             schema.append(pa.field("slot", pa.int64())),
@@ -385,23 +388,21 @@ def _merged(cursor: duckdb.DuckDBPyConnection, table: Table) -> State:
         small = tuple(part for part in state.closed if part.level == level)
         if len(small) >= _MERGED:
             known = [at for part in small for at in part.known or ()]
-            one = write_part(
-                cursor,
-                _by_length(
-                    f"SELECT * FROM {read_sql(folder, small)} AS t WHERE true",  # noqa: S608
-                    max(known, default=0) - min(known, default=0),
-                ),
+            rows = f"SELECT * FROM {read_sql(folder, small)} AS t WHERE true"  # noqa: S608
+            span = max(known, default=0) - min(known, default=0)
+            larger = write_files(
+                *selected(cursor, _by_length(rows, span)),
                 folder,
                 "closed",
                 fold=table.fold,
                 level=min(level + 1, 8),
             )
             kept = tuple(part for part in state.closed if part not in small)
-            state = replace(state, closed=(*kept, one))
-    rows = sum(part.rows for part in state.open)
+            state = replace(state, closed=(*kept, *larger))
+    standing = sum(part.rows for part in state.open)
     gone = state.gone.rows if state.gone is not None else 0
     small = tuple(part for part in state.open if part.level < 9)
-    many_gone = gone > max(rows // 8, _MANY_GONE)
+    many_gone = gone > max(standing // 8, _MANY_GONE)
     if len(small) >= _MERGED or many_gone:
         # Large files are written anew only when enough of their rows are gone.
         state = _without_gone(cursor, replace(table, state=state), small, rewrite_large=many_gone)

@@ -87,13 +87,13 @@ def register(cursor: duckdb.DuckDBPyConnection, timeline: Timeline) -> tuple[str
     pipeline.register(cursor, table.fold)
     ts, known, a, b = (f"CAST({name} AS TIMESTAMPTZ)" for name in ("ts", "known", "a", "b"))
     bodies = (
-        ("(ts)", as_of_sql(table, Moment("instant", ts))),
+        ("(ts)", as_of_sql(table, Moment.parameter(ts))),
         (
             "(ts, known := NULL)",
             pipeline.valid_sql(table.fold, ts, f"({known} IS NULL OR e.system_from <= {known})"),
         ),
         ("()", history_sql(table)),
-        ("(a, b)", diff_sql(table, Moment("instant", a), Moment("instant", b))),
+        ("(a, b)", diff_sql(table, Moment.parameter(a), Moment.parameter(b))),
     )
     names = macro_names(timeline.category)
     for name, (parameters, body) in zip(names, bodies, strict=True):

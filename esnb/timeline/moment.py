@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ from esnb import instants
 from esnb.errors import InstantError, TimelineError
 from esnb.event import RecordedEvent
 
-__all__ = ["LATEST", "Moment", "as_position", "instant_sql", "moment", "ordered"]
+__all__ = ["LATEST", "Bound", "Moment", "as_position", "instant_sql", "moment", "ordered"]
 
 _MAX = 2**63 - 1
 
@@ -27,20 +28,74 @@ class Moment:
         The moment as an SQL value of that clock.
     order
         What two moments of one clock are compared by.
+    given
+        False for a parameter, whose value nobody knows yet: its order tells nothing.
     """
 
     clock: Literal["instant", "position"]
     sql: str
-    order: int = 0
+    order: int
+    given: bool = True
+
+    @classmethod
+    def parameter(cls, sql: str) -> Moment:
+        """Return the instant that the SQL parameter `sql` will be."""
+        return cls("instant", sql, 0, given=False)
+
+    @property
+    def begun(self) -> Bound:
+        """The event of a row had happened."""
+        return Bound(self._begin, self)
+
+    @property
+    def unbegun(self) -> Bound:
+        """The event of a row had not happened."""
+        return Bound(self._begin, self, after=True)
+
+    @property
+    def ended(self) -> Bound:
+        """A closed row had been replaced."""
+        return Bound(self._end, self)
+
+    @property
+    def unended(self) -> Bound:
+        """A closed row had not been replaced."""
+        return Bound(self._end, self, after=True)
 
     def reached(self, t: str) -> str:
         """SQL: the event of row `t` had happened."""
-        by = "position" if self.clock == "position" else "system_from"
-        return f"{t}.{by} <= {self.sql}"
+        return self.begun.sql(t)
 
     def left(self, t: str) -> str:
         """SQL: when row `t` was replaced, on this clock."""
-        return f"{t}.{'next_position' if self.clock == 'position' else 'system_to'}"
+        return f"{t}.{self._end}"
+
+    @property
+    def _begin(self) -> str:
+        return "position" if self.clock == "position" else "system_from"
+
+    @property
+    def _end(self) -> str:
+        return "next_position" if self.clock == "position" else "system_to"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A condition on a row of an interval table: one of its moments, up to another or after it."""
+
+    column: str
+    moment: Moment
+    after: bool = False
+
+    def sql(self, t: str) -> str:
+        return f"{t}.{self.column} {'>' if self.after else '<='} {self.moment.sql}"
+
+    def may_hold(self, spans: Mapping[str, tuple[int, int]]) -> bool:
+        """Tell whether it can hold for any row whose columns lie within `spans`."""
+        if not self.moment.given or self.column not in spans:
+            return True
+        least, greatest = spans[self.column]
+        return greatest > self.moment.order if self.after else least <= self.moment.order
 
 
 LATEST = Moment("position", str(_MAX), _MAX)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,16 @@ from esnb.query.names import literal
 from esnb.timeline.fold import Fold
 from esnb.timeline.state import Part
 
-__all__ = ["GROUP_ROWS", "read_sql", "restored", "stored", "write_batches", "write_part"]
+__all__ = [
+    "FILE_GROUPS", "GROUP_ROWS", "read_sql", "restored", "selected", "stored", "write_batches",
+    "write_files", "write_part",
+]  # fmt: skip
 
 GROUP_ROWS = 40_960
+FILE_GROUPS = 16
 # Fewer rows do not tell whether the values of a column repeat.
 _TELLING = 1_000
+_MOMENTS = ("system_from", "system_to", "position", "next_position")
 # Columns whose values repeat so rarely that looking for repetition is lost time.
 _DISTINCT = {
     "stream", "position", "event_id", "occurred_on", "recorded_on", "system_from", "system_to",
@@ -72,12 +78,41 @@ def write_part(
     Columns ``f0``, ``f1``… are the fields of `fold`.  Rows with a ``stream`` get a Bloom filter
     on it.  Files that are not `packed` are twice as large and read in two thirds of the time.
     """
+    schema, batches = selected(cursor, sql)
+    return write_batches(schema, batches, folder, kind, fold=fold, level=level, packed=packed)
+
+
+def selected(
+    cursor: duckdb.DuckDBPyConnection, sql: str | Sequence[str]
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Return the columns of a SELECT, or of several, and their rows, one after the other."""
     first, *others = [sql] if isinstance(sql, str) else sql
     reader = cursor.execute(first).to_arrow_reader(GROUP_ROWS)
-    batches = chain(reader, *(_batches(cursor, other) for other in others))
-    return write_batches(
-        reader.schema, batches, folder, kind, fold=fold, level=level, packed=packed
-    )
+    return reader.schema, chain(reader, *(_batches(cursor, other) for other in others))
+
+
+def write_files(
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    folder: Path,
+    kind: str,
+    *,
+    fold: Fold | None = None,
+    level: int = 0,
+) -> list[Part]:
+    """Write Arrow record batches as files of `FILE_GROUPS` row groups, one of them at least.
+
+    Those that are full are not to be merged with others (level 9).
+    """
+    batches = iter(batches)
+    made: list[Part] = []
+    head = next(batches, None)
+    while head is not None or not made:
+        some = () if head is None else chain((head,), islice(batches, FILE_GROUPS - 1))
+        part = write_batches(schema, some, folder, kind, fold=fold, level=level)
+        made.append(replace(part, level=9) if part.rows >= FILE_GROUPS * GROUP_ROWS else part)
+        head = next(batches, None)
+    return made
 
 
 def write_batches(
@@ -95,7 +130,7 @@ def write_batches(
     of_streams = "stream" in schema.names
     fields = enumerate(fold.fields if fold is not None else ())
     texts = {f"f{i}" for i, field in fields if field.type.upper() == "JSON"}
-    spans: dict[str, list[Any]] = {"stream": [], "system_from": []}
+    found: dict[str, list[Any]] = {name: [] for name in ("stream", *_MOMENTS) if name in leaves}
     rows = 0
     batches = iter(batches)
     head = next(batches, None)
@@ -128,11 +163,11 @@ def write_batches(
             for plain in batches if head is None else chain((head,), batches):
                 batch = _as_json(plain, texts)
                 rows += batch.num_rows
-                for name, found in spans.items() if batch.num_rows and of_streams else ():
-                    values = batch.column(name)
-                    if name == "system_from":
-                        values = values.cast(pa.int64())
-                    found += pc.min_max(values).as_py().values()
+                for name, values in found.items():
+                    column = batch.column(name)
+                    column = column if name == "stream" else column.cast(pa.int64())
+                    both = pc.min_max(column).as_py().values()
+                    values += (value for value in both if value is not None)
                 writer.write_table(pa.Table.from_batches([batch]), row_group_size=GROUP_ROWS)
         sha256 = files.digest(unfinished)
         name = f"{kind}-{sha256[:24]}.parquet"
@@ -141,8 +176,8 @@ def write_batches(
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
-    streams, known = ((min(found), max(found)) if found else None for found in spans.values())
-    return Part(name, rows, size, sha256, streams, known, level)
+    spans = {name: (min(values), max(values)) for name, values in found.items() if values}
+    return Part(name, rows, size, sha256, spans.pop("stream", None), spans, level)
 
 
 @lru_cache(maxsize=1024)

@@ -14,15 +14,18 @@ missing, altered or not understood is as if it were not there, and the store is 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from esnb.errors import DamagedLogError, LogFormatError
 from esnb.log import files
 from esnb.log.layout import FORMAT, read_sealed, sealed_json
+
+if TYPE_CHECKING:
+    from esnb.timeline.moment import Bound
 
 __all__ = ["Part", "State", "intact", "key_of", "mark", "read", "write"]
 
@@ -41,8 +44,9 @@ class Part:
         Of the file.
     streams
         Least and greatest stream, by code point; None without rows.
-    known
-        Least and greatest ``system_from``, in microseconds since 1970; None without rows.
+    spans
+        By column: the least and the greatest moment in it, a position or microseconds since 1970.
+        Of columns that the file has not, or only without values, nothing.
     level
         How often its rows have been merged from smaller files.
     """
@@ -52,11 +56,20 @@ class Part:
     bytes: int
     sha256: str
     streams: tuple[str, str] | None = None
-    known: tuple[int, int] | None = None
+    spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     level: int = 0
+
+    @property
+    def known(self) -> tuple[int, int] | None:
+        """Least and greatest ``system_from``, in microseconds since 1970; None without rows."""
+        return self.spans.get("system_from")
 
     def may_hold(self, stream: str) -> bool:
         return self.streams is not None and self.streams[0] <= stream <= self.streams[1]
+
+    def may_meet(self, bounds: Sequence[Bound]) -> bool:
+        """Tell whether all `bounds` can hold for any of its rows."""
+        return all(bound.may_hold(self.spans) for bound in bounds)
 
 
 @dataclass(frozen=True)
@@ -146,13 +159,14 @@ def read(folder: Path, fingerprint: str) -> State | None:
             cubes={name: given and _part(given) for name, given in fields["cubes"]},
             previous=tuple(fields["previous"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
 def _part(given: Any) -> Part:
-    spans = {name: given[name] and tuple(given[name]) for name in ("streams", "known")}
-    part = Part(**{**given, **spans})
+    spans = {name: (int(least), int(most)) for name, (least, most) in given["spans"].items()}
+    streams = given["streams"] and tuple(given["streams"])
+    part = Part(**{**given, "streams": streams, "spans": spans})
     if os.path.basename(part.name) != part.name:
         raise ValueError(part.name)
     return part

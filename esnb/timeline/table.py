@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from esnb.timeline.fold import CARRIED, Fold, column
-from esnb.timeline.moment import Moment
+from esnb.timeline.moment import Bound, Moment
 from esnb.timeline.parts import read_sql, restored
 from esnb.timeline.state import Part, State
 from esnb.timeline.text import literal
@@ -42,8 +43,7 @@ class Table:
 
     def of(self, stream: str) -> str:
         """Return SQL of the rows of one stream."""
-        is_it = f"t.stream = {literal(stream)}"
-        return self.where(is_it, is_it, stream=stream)
+        return self.where(stream=stream)
 
     def has(self, cursor: duckdb.DuckDBPyConnection, stream: str) -> bool:
         """Tell whether there is such a stream: each has one open row."""
@@ -57,60 +57,65 @@ class Table:
     def standing(self, at: Moment) -> str:
         """Return SQL of the rows that stood at a moment, ends that still held among them."""
         if at.clock == "position" and at.order >= self.state.next_position - 1:
-            return self.where(None, "true")
-        reached = at.reached("t")
-        return self.where(f"{reached} AND {at.left('t')} > {at.sql}", reached)
+            return self.where(None)
+        return self.where((at.begun, at.unended), (at.begun,))
 
     def within(self, a: Moment, b: Moment) -> str:
         """Return SQL of the rows that stood at `a` and not at `b`, and of those since, to `b`."""
-        new, old = _since(a, b), _left(a, b)
+        new = (a.unbegun, b.begun)
         # Two scans: each condition alone tells which row groups to read.
-        return self.where(new, new, old)
+        return self.where(new, new, _left(a, b))
 
     def moved_from(self, a: Moment, b: Moment) -> str:
         """Return SQL of the rows that stood at `a` and not at `b`."""
-        return self.where(_left(a, b), "false")
+        return self.where(_left(a, b), None)
 
     def moved_to(self, a: Moment, b: Moment) -> str:
         """Return SQL of the rows that stood at `b` and not at `a`."""
-        new = _since(a, b)
-        return self.where(f"{new} AND {b.left('t')} > {b.sql}", new)
+        new = (a.unbegun, b.begun)
+        return self.where((*new, b.unended), new)
 
     def where(
         self,
-        closed: str | None = "true",
-        open_: str = "true",
-        also_closed: str | None = None,
+        closed: Sequence[Bound] | None = (),
+        open_: Sequence[Bound] | None = (),
+        also_closed: Sequence[Bound] | None = None,
         *,
         stream: str | None = None,
     ) -> str:
-        """Return SQL of the closed rows ``t`` for which one condition holds, and of the open ones.
+        """Return SQL of the closed rows that meet some bounds, and of the open ones that do.
 
         Parameters
         ----------
         closed, also_closed
-            SQL over ``t``; None for no row.  No row may meet both.
+            Bounds that all hold; None for no row.  No row may meet both.
         open_
-            SQL over ``t``.
+            Bounds on the begin of open rows; None for no row.
         stream
-            The only stream that the conditions allow.
+            The only stream to read.
         """
-        parts, open_parts = self.state.closed, self.state.open
-        if stream is not None:
-            parts = tuple(part for part in parts if part.may_hold(stream)) or parts[:1]
-            open_parts = tuple(p for p in open_parts if p.may_hold(stream)) or open_parts[:1]
         columns = ", ".join(f"t.{name}" for name in OWN) + self._fields()
-        rows = read_sql(self.folder, parts)
-        selects = [
-            f"SELECT {columns} FROM {rows} AS t WHERE {condition}"  # noqa: S608 (our own text)
-            for condition in (closed, also_closed)
-            if condition is not None
-        ]
+        selects = []
+        for bounds in (closed, also_closed):
+            # What a file says of itself is asked first: to look into its row groups, each with
+            # all of its columns, takes longer than to read those that are wanted.
+            parts = _met(self.state.closed, bounds, stream)
+            if parts and bounds is not None:
+                rows, condition = read_sql(self.folder, parts), self.condition(bounds, stream)
+                selects.append(f"SELECT {columns} FROM {rows} AS t WHERE {condition}")  # noqa: S608
         own = ", ".join(_OPEN.get(name, f"t.{name}") for name in OWN)
-        selects.append(
-            f"SELECT {own}{self._fields()} FROM {self.open_rows(open_parts)} AS t WHERE {open_}"  # noqa: S608
-        )
+        parts = _met(self.state.open, open_, stream)
+        if parts or not selects:
+            rows = self.open_rows(parts or self.state.open[:1])
+            condition = self.condition(open_, stream) if parts and open_ is not None else "false"
+            selects.append(f"SELECT {own}{self._fields()} FROM {rows} AS t WHERE {condition}")  # noqa: S608
         return f"({' UNION ALL '.join(selects)})"
+
+    @staticmethod
+    def condition(bounds: Sequence[Bound], stream: str | None) -> str:
+        """Return SQL over ``t``: all `bounds` hold, and it is of the `stream`, if that is given."""
+        named = [] if stream is None else [f"t.stream = {literal(stream)}"]
+        return " AND ".join([*named, *(bound.sql("t") for bound in bounds)]) or "true"
 
     def open_rows(self, parts: tuple[Part, ...] | None = None) -> str:
         """Return SQL of a table of the open rows as they stand in the files."""
@@ -128,11 +133,19 @@ class Table:
         )
 
 
-def _since(a: Moment, b: Moment) -> str:
-    """Return the condition on a row that it began in (`a`, `b`]."""
-    return f"{b.reached('t')} AND NOT {a.reached('t')}"
+def _left(a: Moment, b: Moment) -> Sequence[Bound]:
+    """Return the bounds of a closed row that stood at `a` and ended up to `b`."""
+    return a.begun, a.unended, b.ended
 
 
-def _left(a: Moment, b: Moment) -> str:
-    """Return the condition on a closed row that it stood at `a` and ended up to `b`."""
-    return f"{a.reached('t')} AND {a.left('t')} > {a.sql} AND {b.left('t')} <= {b.sql}"
+def _met(
+    parts: tuple[Part, ...], bounds: Sequence[Bound] | None, stream: str | None
+) -> tuple[Part, ...]:
+    """Return the files that may have rows within `bounds`, and of the `stream` if one is given."""
+    if bounds is None:
+        return ()
+    return tuple(
+        part
+        for part in parts
+        if part.may_meet(bounds) and (stream is None or part.may_hold(stream))
+    )

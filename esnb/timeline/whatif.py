@@ -6,7 +6,7 @@ the timeline as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import duckdb
 from esnb.query.names import quote
 from esnb.timeline.altered import Altered
 from esnb.timeline.fold import Fold, column
+from esnb.timeline.moment import Bound
 from esnb.timeline.payloads import Log
 from esnb.timeline.state import Part
 from esnb.timeline.table import OWN, Table
@@ -70,9 +71,9 @@ class TwoTables(Table):
 
     def where(
         self,
-        closed: str | None = "true",
-        open_: str = "true",
-        also_closed: str | None = None,
+        closed: Sequence[Bound] | None = (),
+        open_: Sequence[Bound] | None = (),
+        also_closed: Sequence[Bound] | None = None,
         *,
         stream: str | None = None,
     ) -> str:
@@ -87,12 +88,15 @@ class TwoTables(Table):
             fields = "".join(f", t.{column(field)}" for field in self.fold.fields)
             every = f"(SELECT {columns}{fields} FROM {super().where()} AS t)"  # noqa: S608
             conditions = [
-                f"(t.next_position IS NOT NULL AND ({one}))"
-                for one in (closed, also_closed)
-                if one is not None
+                f"(t.next_position IS {kind} AND {self.condition(bounds, stream)})"
+                for kind, bounds in (
+                    ("NOT NULL", closed),
+                    ("NOT NULL", also_closed),
+                    ("NULL", open_),
+                )
+                if bounds is not None
             ]
-            conditions.append(f"(t.next_position IS NULL AND ({open_}))")
-            kept = f"(SELECT t.* FROM {every} AS t WHERE {' OR '.join(conditions)})"  # noqa: S608
+            kept = f"(SELECT t.* FROM {every} AS t WHERE {' OR '.join(conditions) or 'false'})"  # noqa: S608
         return (
             f"(SELECT t.* FROM {kept} AS t WHERE {rest}"  # noqa: S608 (our own text)
             f" UNION ALL BY NAME SELECT t.* FROM {again} AS t)"

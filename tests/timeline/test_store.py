@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from esnb import jsontext
 from esnb.event import DomainEvent
 from esnb.eventlog import EventLog
-from esnb.timeline import Timeline, build
+from esnb.timeline import Timeline, build, columns, parts, runs
 from esnb.timeline import state as states
 from tests.timeline import reference
 from tests.timeline.standin import INSTANTS, PAYLOADS, START, MemoryLog
@@ -60,6 +60,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_MANY_GONE", 1)
 
 
+@pytest.fixture
+def many_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of two closed rows."""
+    for module in (build, columns, parts, runs):
+        monkeypatch.setattr(module, "GROUP_ROWS", 2)
+    monkeypatch.setattr(parts, "FILE_GROUPS", 1)
+
+
 def written(log: MemoryLog, events: list[Any]) -> None:
     for stream, event_type, data, occurred_on, recorded_on in events:
         log.write(stream, event_type, data, occurred_on=occurred_on, recorded_on=recorded_on)
@@ -73,11 +81,11 @@ def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @grown
 @given(st.lists(EVENTS, min_size=1, max_size=5), MODES, ENDS, st.data())
 def test_extended_is_rebuilt_is_the_slow_fold(
-    small: None, parts: list[Any], mode: Any, ends: tuple[str, ...], data: st.DataObject
+    small: None, batches: list[Any], mode: Any, ends: tuple[str, ...], data: st.DataObject
 ) -> None:
     log = MemoryLog(zone="Europe/Berlin")
     line = Timeline(log, "order", fold=mode, ends=ends)
-    for number, events in enumerate(parts):
+    for number, events in enumerate(batches):
         written(log, events)
         if number % 2 and data.draw(st.booleans()):
             continue  # the next one goes on from two parts before
@@ -101,6 +109,69 @@ def test_extended_is_rebuilt_is_the_slow_fold(
             # The first time it is made, then it is carried along.
             assert line.counts(name).fetchall() == again.counts(name).fetchall()
             check_counts(line, name, table)
+
+
+@settings(grown, max_examples=20)
+@given(st.lists(EVENTS, min_size=1, max_size=3), MODES, ENDS, st.booleans())
+def test_answers_from_many_files_are_those_from_one(
+    many_files: None, batches: list[Any], mode: Any, ends: tuple[str, ...], grows: bool
+) -> None:
+    log = MemoryLog(zone="UTC")
+    line = Timeline(log, "order", fold=mode, ends=ends)
+    for events in batches:
+        written(log, events)
+        if grows:
+            line.built()
+    several = line.built().state
+    assert all(part.rows <= 2 for part in several.closed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "FILE_GROUPS", 10**6)
+        one = Timeline(MemoryLog(log.written, zone="UTC"), "order", fold=mode, ends=ends)
+        one.built()
+    table = reference.rows(log.written, "order", mode, ends)
+    instants = {row.system_from for rows in table.values() for row in rows}
+    little = timedelta(microseconds=1)
+    around = sorted({at + d for at in instants for d in (-little, timedelta(), little)})
+    for moments in (around, list(range(-1, len(log.written) + 1))):
+        for number, at in enumerate(moments):
+            found = {row["stream"]: row for row in dicts(line.as_of(at))}
+            wanted = reference.as_of(table, at)
+            assert found.keys() == wanted.keys()
+            assert {s: row["position"] for s, row in found.items()} == {
+                s: row.event.position for s, row in wanted.items()
+            }
+            for until in moments[number::5]:
+                order = "stream, position, field"
+                assert (
+                    line.diff(at, until).order(order).fetchall()
+                    == one.diff(at, until).order(order).fetchall()
+                )
+                counted = [set(each.diff_counts(at, until).fetchall()) for each in (line, one)]
+                assert counted[0] == counted[1]
+    for stream in table:
+        assert dicts(line.history(stream)) == dicts(one.history(stream))
+
+
+def test_a_question_opens_only_the_files_that_can_answer(many_files: None) -> None:
+    log = MemoryLog(zone="UTC")
+    for number in range(20):
+        at = START + timedelta(hours=number)
+        log.write("order-1", "Changed", f'{{"n": {number}}}', recorded_on=at)
+    line = Timeline(log, "order")
+    table = line.built()
+    assert len(table.state.closed) == 10
+    for at in (START + timedelta(hours=7, minutes=30), 7):
+        assert line.as_of(at).project("n").fetchall() == [(7,)]
+        assert line.as_of(at).sql_query().count("closed-") == 1
+    assert line.as_of(START - timedelta(hours=1)).fetchall() == []
+    assert line.diff(6, 8).aggregate("count(*)").fetchone() == (1,)
+    assert line.diff(6, 8).sql_query().count("closed-") <= 4
+    # Large files are left as they are when others are merged.
+    names = {part.name for part in table.state.closed}
+    for number in range(40):
+        log.write("order-1", "Changed", f'{{"n": {number}}}', recorded_on=at)
+        line.built()
+    assert names <= {part.name for part in line.built().state.closed}
 
 
 def check_counts(line: Timeline, name: str, table: dict[str, list[reference.Row]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import make_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -13,7 +12,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import TypeAdapter
 
 from esnb.aggregate.event import Event
 from esnb.aggregate.fingerprint import asked_for
@@ -26,6 +24,7 @@ from esnb.instants import from_micros
 from esnb.jsontext import freeze
 from esnb.timeline.arrowtypes import arrow_type
 from esnb.timeline.halves import can_fork, in_two, middle
+from esnb.timeline.memory import Memory, NotKept
 from esnb.timeline.odd import parsed
 from esnb.uncollected import uncollected
 
@@ -80,7 +79,7 @@ class Native:
         self.fields = tuple(fields)
         self.kinds = {name: description.plan.fields[name].kind for name in fields}
         self.names = {name: f"n_{number}" for number, name in enumerate(fields)}
-        self.identity = f"native {description.fingerprint} {self.fields}"
+        self.identity = f"native 2 {description.fingerprint} {self.fields}"
         more = asked_for(owner, _MORE)
         self.columns = (
             ("handled", "VARCHAR"),
@@ -114,7 +113,7 @@ class Native:
         # Whether plain payloads are read by these; the last one is that of what is not handled.
         self._seen = np.array([*(one is not None for one in readers.values()), False])
         self._newest = np.array([*(one.version for one, _ in description.handlers.values()), 0])
-        self._memory = _Memory(owner)
+        self._memory = Memory(owner)
         self._shown = {name: _shower(owner, name, self.kinds[name]) for name in fields}
 
     def run(self, batches: Iterable[Any]) -> Iterator[Any]:
@@ -228,6 +227,8 @@ class Native:
                     self._memory.recall(aggregate, kept[row])
                 for note, name, show in notes:
                     note(state[name] if show is None else show(state[name]))
+        except NotKept:
+            raise
         except AggregateError as error:
             raise AggregateError(f"{error} ({_after(batch, row)})") from error
         except EsnbError:
@@ -292,36 +293,6 @@ def _shower(owner: type[Aggregate], name: str, kind: Kind) -> Callable[[Any], An
             else column_value(owner, name, kind, value)
         )
     return lambda value: column_value(owner, name, kind, value)
-
-
-class _Memory:
-    """The whole state of an aggregate as JSON, for the fold to go on from."""
-
-    def __init__(self, owner: type[Aggregate]) -> None:
-        annotations = owner.description.annotations
-        self._names = tuple(annotations)
-        self._held = make_dataclass(
-            "State", [(name, annotation | None) for name, annotation in annotations.items()]
-        )
-        try:
-            self._adapter: TypeAdapter[Any] = TypeAdapter(self._held)
-        except Exception as error:
-            raise AggregateError(
-                f"{owner.__name__}: pydantic cannot keep a field's type, which a fold that goes on "
-                f"later needs: {error}"
-            ) from error
-
-    def keep(self, aggregate: Aggregate) -> str:
-        """Return the state as text."""
-        state = aggregate.__dict__
-        held: Any = object.__new__(self._held)
-        held.__dict__ = {name: state[name] for name in self._names}
-        return self._adapter.dump_json(held, warnings=False).decode()
-
-    def recall(self, aggregate: Aggregate, text: str | None) -> None:
-        """Give an aggregate a state that was kept."""
-        if text is not None:
-            aggregate.__dict__.update(self._adapter.validate_json(text).__dict__)
 
 
 _Reader = Callable[[dict[str, Any], object], Event]

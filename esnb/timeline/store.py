@@ -25,6 +25,7 @@ from esnb.log.layout import FORMAT, read_sealed, sealed_json
 from esnb.timeline import build, cube
 from esnb.timeline import state as states
 from esnb.timeline.fold import Fold
+from esnb.timeline.memory import NotKept
 from esnb.timeline.state import Part, State
 from esnb.timeline.table import Table
 
@@ -109,10 +110,13 @@ class Store:
             found = self._found(cursor, next_position, newest)
             if found is not None and found.next_position >= next_position:
                 return found
-            if found is None:
+            made = None
+            # What Python holds of a state it cannot always keep; the events have all of it.
+            with suppress(NotKept):
+                if found is not None:
+                    made = build.extended(cursor(), self._table(found), next_position)
+            if made is None:
                 made = build.built(cursor(), self._fold, self._folder, next_position)
-            else:
-                made = build.extended(cursor(), self._table(found), next_position)
             self._publish(made)
         return made
 

@@ -271,7 +271,45 @@ class Mixed(Aggregate, category="order", ignores=[Untagged], ends=[Removed]):
         self.label = e.level.value + e.mode
 
 
-ZOO: tuple[type[Aggregate], ...] = (Scalars, Sums, Collections, Guarded, Mixed)
+class Loose(Aggregate, category="order", ignores=[Placed, Cancelled], ends=[Removed]):
+    """Tier 3: annotations that do not say what a field holds, of which all else depends."""
+
+    last: Any = None
+    either: int | str | Decimal = 0
+    seen: list[Any]
+    by: dict[str, Any]
+    kinds: str = ""
+
+    def when_added(self, e: Added):
+        self._see(e.price)
+        self.either = e.price if e.qty > 2 else e.qty
+        self.by[e.sku] = (e.price, e.qty, {e.sku: e.price})
+
+    def when_tagged(self, e: Tagged):
+        self._see(e.tag)
+        self.either = e.tag
+
+    def when_untagged(self, e: Untagged):
+        self._see({e.tag, 1} if e.tag else frozenset([e.tag, 2.5]))
+
+    def when_paid(self, e: Paid):
+        self._see(e.amount)
+        self.last = [self.last, e.amount] if isinstance(self.last, Decimal) else None
+
+    def when_moved(self, e: Moved):
+        # Neither a member of an Enum nor what takes its bearings from a class can be kept.
+        self._see(e.speed if e.express else e.at)
+        self._see(e.occurred_on.date())
+        self._see(e.weight)
+
+    def _see(self, value: Any):
+        kinds = [type(one).__name__ for one in (self.last, self.either, *self.seen[-3:])]
+        self.kinds = ",".join(kinds)
+        self.last = value
+        self.seen.append(str(value) if isinstance(value, Enum | set | frozenset) else value)
+
+
+ZOO: tuple[type[Aggregate], ...] = (Scalars, Sums, Collections, Guarded, Mixed, Loose)
 
 TEXTS = st.sampled_from(["", "a", " b\u2003", "é", "it's", '"q"', "🜁", "x\ty", "null", "1"])
 DECIMALS = st.sampled_from(["0", "1.5", "-2.25", "1e1", "0.000001", 3, 2.5, -7, "12345678901.5"])

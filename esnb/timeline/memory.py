@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import make_dataclass
 from decimal import Decimal
-from enum import Enum
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
+from esnb.aggregate.exact import same
 from esnb.aggregate.kinds import Kind, kind_of
 from esnb.aggregate.root import Aggregate
 from esnb.errors import AggregateError
@@ -82,7 +82,11 @@ class Memory:
         self._open = [name for name, of in annotations.items() if _leaves_open(kind_of(of), ())]
         try:
             self._held = make_dataclass(
-                "State", [(name, _held(annotation)) for name, annotation in annotations.items()]
+                "State",
+                [
+                    (name, _tried(of) if name in self._open else of | None)
+                    for name, of in annotations.items()
+                ],
             )
             self._adapter: TypeAdapter[Any] = TypeAdapter(self._held)
         except Exception as error:
@@ -125,22 +129,20 @@ class _Lost:
         self.kind = kind
 
 
-def _held(annotation: Any) -> Any:
-    """Return the annotation by which a value is written and read."""
-    if not _leaves_open(kind_of(annotation), ()):
-        return annotation | None
+def _tried(annotation: Any) -> Any:
+    """Return the annotation by which a value is written and read, that leaves open what it is."""
     adapter: TypeAdapter[Any] = TypeAdapter(annotation | None)
 
     def write(value: Any) -> Any:
         try:
             text = adapter.dump_json(value, warnings=False).decode()
-            if _same(value, adapter.validate_json(text)):
+            if same(value, adapter.validate_json(text), set()):
                 return ["as declared", text]
         except (ValueError, TypeError, RecursionError):
             pass  # it holds something else than it is declared to
         try:
             marked = _marked(value)
-            if _same(value, _unmarked(marked)):
+            if same(value, _unmarked(marked), set()):
                 return ["marked", marked]
         except (ValueError, TypeError, RecursionError):
             pass
@@ -171,6 +173,8 @@ def _marked(value: Any) -> Any:
         return value
     if type(value) is list:
         return [_marked(item) for item in value]
+    if type(value) not in _WRITERS:
+        raise TypeError(f"there is no mark for {type(value).__name__}")
     mark, write = _WRITERS[type(value)]
     return {mark: write(value)}
 
@@ -182,24 +186,3 @@ def _unmarked(value: Any) -> Any:
         ((mark, inner),) = value.items()
         return _READERS[mark](inner)
     return value
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Tell whether `b` is `a` in value and type, all the way down."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, Mapping):
-        return _same([*a.items()], [*b.items()])
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, set | frozenset):
-        # A number equals one of another type.
-        return {(type(item), item) for item in a} == {(type(item), item) for item in b}
-    if isinstance(a, Decimal | float):
-        return str(a) == str(b)
-    if isinstance(a, dt.datetime | dt.time):
-        # A zone is more than where its clocks stand now.
-        return a == b and str(a.tzinfo) == str(b.tzinfo)
-    if hasattr(a, "__dict__") and not isinstance(a, Enum):
-        return _same(vars(a), vars(b))
-    return bool(a == b)

@@ -63,7 +63,7 @@ def read_sql(folder: Path, parts: tuple[Part, ...]) -> str:
 
 def write_part(
     cursor: duckdb.DuckDBPyConnection,
-    sql: str | Sequence[str],
+    sql: str,
     folder: Path,
     kind: str,
     *,
@@ -71,22 +71,22 @@ def write_part(
     level: int = 0,
     packed: bool = True,
 ) -> Part:
-    """Write the rows of a SELECT, or of several, as one file of a store.
+    """Write the rows of a SELECT as one file of a store.
 
-    Its name tells its `kind`.  Rows of two SELECTs share no row group.
+    Its name tells its `kind`.
 
     Columns ``f0``, ``f1``… are the fields of `fold`.  Rows with a ``stream`` get a Bloom filter
     on it.  Files that are not `packed` are twice as large and read in two thirds of the time.
     """
-    schema, batches = selected(cursor, sql)
+    schema, batches = selected(cursor, [sql])
     return write_batches(schema, batches, folder, kind, fold=fold, level=level, packed=packed)
 
 
 def selected(
-    cursor: duckdb.DuckDBPyConnection, sql: str | Sequence[str]
+    cursor: duckdb.DuckDBPyConnection, selects: Sequence[str]
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Return the columns of a SELECT, or of several, and their rows, one after the other."""
-    first, *others = [sql] if isinstance(sql, str) else sql
+    """Return the columns of SELECTs, and their rows one after the other, sharing no batch."""
+    first, *others = selects
     reader = cursor.execute(first).to_arrow_reader(GROUP_ROWS)
     return reader.schema, chain(reader, *(_batches(cursor, other) for other in others))
 

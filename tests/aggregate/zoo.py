@@ -297,10 +297,11 @@ class Loose(Aggregate, category="order", ignores=[Placed, Cancelled], ends=[Remo
         self.last = [self.last, e.amount] if isinstance(self.last, Decimal) else None
 
     def when_moved(self, e: Moved):
-        # Neither a member of an Enum nor what takes its bearings from a class can be kept.
-        self._see(e.speed if e.express else e.at)
+        self._see(e.at)
         self._see(e.occurred_on.date())
         self._see(e.weight)
+        # A member of an Enum cannot be kept: then everything is folded anew.
+        self._see(e.speed)
 
     def _see(self, value: Any):
         kinds = [type(one).__name__ for one in (self.last, self.either, *self.seen[-3:])]

@@ -27,6 +27,7 @@ from esnb.progress import bar
 from esnb.timeline import cube
 from esnb.timeline.columns import Columns, Numbers, folded
 from esnb.timeline.fold import CARRIED, Fold
+from esnb.timeline.moment import NEVER
 from esnb.timeline.parts import (
     GROUP_ROWS,
     read_sql,
@@ -320,14 +321,14 @@ class _Work:
         return reader.schema, reader
 
     def _write(self, closed: _Rows, standing: _Rows | Callable[[], _Rows]) -> None:
-        """Write closed rows and open ones, the latter with numbers of their own."""
+        """Write closed rows and open ones."""
         self.closed += write_files(
             *closed, self.folder, "closed", fold=self.fold, level=self._level
         )
         schema, batches = standing() if callable(standing) else standing
         part = write_batches(
-            schema.append(pa.field("slot", pa.int64())),
-            _numbered(batches, self.slots),
+            _as_open(schema.empty_table(), 0).schema,
+            _all_open(batches, self.slots),
             self.folder,
             "open",
             fold=self.fold,
@@ -351,11 +352,21 @@ class _Work:
         return cube.grown(self.cursor, self.folder, part, self._cubes.index(name))
 
 
-def _numbered(batches: Iterable[pa.RecordBatch], first: int) -> Iterator[pa.RecordBatch]:
-    """Yield batches with a column of the numbers of their rows, from `first` on."""
+def _all_open(batches: Iterable[pa.RecordBatch], first: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches as `_as_open` returns them, their rows numbered from `first` on."""
     for batch in batches:
-        yield batch.append_column("slot", pa.array(np.arange(batch.num_rows) + first))
+        yield _as_open(batch, first)
         first += batch.num_rows
+
+
+def _as_open(rows: Any, first: int) -> Any:
+    """Return rows, which open rows become, that end never and have numbers of their own."""
+    never = pa.repeat(pa.scalar(NEVER), rows.num_rows)
+    end = never.cast(rows.schema.field("system_from").type)
+    numbers = pa.array(np.arange(first, first + rows.num_rows))
+    for name, values in (("system_to", end), ("next_position", never), ("slot", numbers)):
+        rows = rows.append_column(name, values)
+    return rows
 
 
 def _by_length(rows: str, span: int) -> list[str]:

@@ -11,9 +11,12 @@ from esnb import instants
 from esnb.errors import InstantError, TimelineError
 from esnb.event import RecordedEvent
 
-__all__ = ["LATEST", "Bound", "Moment", "as_position", "instant_sql", "moment", "ordered"]
+__all__ = ["LATEST", "NEVER", "Bound", "Moment", "as_position", "instant_sql", "moment", "ordered"]
 
-_MAX = 2**63 - 1
+# The end of an open row in its file, on both clocks: a number, so that one condition on all rows
+# says which stood at a moment, and one scan reads them.
+NEVER = 2**63 - 1
+_MAX = NEVER - 1
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,15 @@ class Bound:
         least, greatest = spans[self.column]
         return greatest > self.moment.order if self.after else least <= self.moment.order
 
+    def holds(self, spans: Mapping[str, tuple[int, int]]) -> bool:
+        """Tell whether it holds for every row whose columns lie within `spans`."""
+        if not self.moment.given or self.column not in spans:
+            return False
+        least, greatest = spans[self.column]
+        return least > self.moment.order if self.after else greatest <= self.moment.order
 
+
+# Before the end of what has not ended.
 LATEST = Moment("position", str(_MAX), _MAX)
 
 

@@ -27,14 +27,16 @@ __all__ = [
 ]  # fmt: skip
 
 GROUP_ROWS = 40_960
-FILE_GROUPS = 16
+FILE_GROUPS = 4
+# Of files that are not packed.  A question for a few whole rows reads the columns that it sorts by,
+# and then all columns of the row groups that have those rows.
+_SMALL_GROUP_ROWS = 10_240
 # Fewer rows do not tell whether the values of a column repeat.
 _TELLING = 1_000
 _MOMENTS = ("system_from", "system_to", "position", "next_position")
 # Columns whose values repeat so rarely that looking for repetition is lost time.
 _DISTINCT = {
-    "stream", "position", "event_id", "occurred_on", "recorded_on", "system_from", "system_to",
-    "next_position", "slot",
+    "stream", "position", "event_id", "occurred_on", "recorded_on", "system_from", "slot",
 }  # fmt: skip
 _AS_THEY_ARE = {
     "varchar", "boolean", "tinyint", "smallint", "integer", "bigint", "double", "decimal", "date",
@@ -55,10 +57,14 @@ def restored(kind: str, value: str) -> str:
     return value if same else f"CAST({value} AS {kind})"
 
 
-def read_sql(folder: Path, parts: tuple[Part, ...]) -> str:
-    """Return SQL of a table of the rows in `parts`, of which there is at least one."""
+def read_sql(folder: Path, parts: tuple[Part, ...], *, by_name: bool = False) -> str:
+    """Return SQL of a table of the rows in `parts`, of which there is at least one.
+
+    It has the columns of the first; `by_name` those of all, NULL where a file has none.
+    """
     names = ", ".join(literal(str(folder / part.name)) for part in parts)
-    return f"read_parquet([{names}], hive_partitioning=false)"
+    union = ", union_by_name=true" if by_name else ""
+    return f"read_parquet([{names}], hive_partitioning=false{union})"
 
 
 def write_part(
@@ -76,7 +82,8 @@ def write_part(
     Its name tells its `kind`.
 
     Columns ``f0``, ``f1``… are the fields of `fold`.  Rows with a ``stream`` get a Bloom filter
-    on it.  Files that are not `packed` are twice as large and read in two thirds of the time.
+    on it.  Files that are not `packed` are twice as large and read in two thirds of the time,
+    and their row groups are small.
     """
     schema, batches = selected(cursor, [sql])
     return write_batches(schema, batches, folder, kind, fold=fold, level=level, packed=packed)
@@ -125,7 +132,11 @@ def write_batches(
     level: int = 0,
     packed: bool = True,
 ) -> Part:
-    """Write Arrow record batches as one file of a store (see `write_part`), each a row group."""
+    """Write Arrow record batches as one file of a store (see `write_part`), each a row group.
+
+    Where it is not `packed`, each is several.
+    """
+    group_rows = GROUP_ROWS if packed else _SMALL_GROUP_ROWS
     leaves = _leaves(schema)
     of_streams = "stream" in schema.names
     fields = enumerate(fold.fields if fold is not None else ())
@@ -143,10 +154,7 @@ def write_batches(
             pq.ParquetWriter(
                 file,
                 _as_json(pa.RecordBatch.from_pylist([], schema), texts).schema,
-                compression={
-                    name: ("zstd" if name == "event_id" else "snappy") if packed else "none"
-                    for name in leaves
-                },
+                compression="lz4" if packed else "none",
                 use_dictionary=repeating,
                 # Lengths first, then all of the text: read in half the time of text by text.
                 column_encoding={
@@ -155,7 +163,7 @@ def write_batches(
                     if name not in repeating and pa.types.is_string(kind)
                 },
                 bloom_filter_options=(
-                    {"stream": {"ndv": GROUP_ROWS, "fpp": 0.01}} if of_streams else None
+                    {"stream": {"ndv": group_rows, "fpp": 0.01}} if of_streams else None
                 ),
                 store_schema=False,
             ) as writer,
@@ -168,7 +176,7 @@ def write_batches(
                     column = column if name == "stream" else column.cast(pa.int64())
                     both = pc.min_max(column).as_py().values()
                     values += (value for value in both if value is not None)
-                writer.write_table(pa.Table.from_batches([batch]), row_group_size=GROUP_ROWS)
+                writer.write_table(pa.Table.from_batches([batch]), row_group_size=group_rows)
         sha256 = files.digest(unfinished)
         name = f"{kind}-{sha256[:24]}.parquet"
         size = unfinished.stat().st_size

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Part", "State", "intact", "key_of", "mark", "read", "write"]
 
 _STATE = "state.json"
+# Of the files that a state names: those of another layout are not understood.
+_LAYOUT = 2
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def read(folder: Path, fingerprint: str) -> State | None:
         fields = read_sealed(path, path.read_bytes())
     except (OSError, DamagedLogError, LogFormatError):
         return None
-    if fields.get("fingerprint") != fingerprint:
+    if fields.get("fingerprint") != fingerprint or fields.get("layout") != _LAYOUT:
         return None
 
     try:
@@ -179,6 +181,7 @@ def write(folder: Path, fingerprint: str, state: State) -> None:
         | {
             "format": FORMAT,
             "fingerprint": fingerprint,
+            "layout": _LAYOUT,
             # Names of columns are any text, so they are values here and not keys.
             "cubes": [
                 [name, None if part is None else asdict(part)] for name, part in state.cubes.items()

@@ -14,11 +14,10 @@ import duckdb
 
 from esnb.query.names import quote
 from esnb.timeline.altered import Altered
-from esnb.timeline.fold import Fold, column
-from esnb.timeline.moment import Bound
+from esnb.timeline.fold import Fold
+from esnb.timeline.moment import NEVER, Bound
 from esnb.timeline.payloads import Log
-from esnb.timeline.state import Part
-from esnb.timeline.table import OWN, Table
+from esnb.timeline.table import Table
 from esnb.timeline.text import literal, shown_sql
 
 if TYPE_CHECKING:
@@ -69,52 +68,33 @@ class TwoTables(Table):
     history: Altered
     aggregates: tuple[str, ...]
 
-    def where(
-        self,
-        closed: Sequence[Bound] | None = (),
-        open_: Sequence[Bound] | None = (),
-        also_closed: Sequence[Bound] | None = None,
-        *,
-        stream: str | None = None,
-    ) -> str:
+    def found(self, either: Sequence[Sequence[Bound]], stream: str | None) -> str:
         names = ", ".join(map(literal, self.aggregates)) or "NULL"
         rest = f"t.stream NOT IN ({names})" if self.aggregates else "true"
-        again = self.other.where(closed, open_, also_closed, stream=stream)
+        again = self.other.found(either, stream)
         if self.history.scale == 1:
-            kept = super().where(closed, open_, also_closed, stream=stream)
+            kept = super().found(either, stream)
         else:
             # The conditions are about positions as they are here.
-            columns = ", ".join(self._moved(name) for name in OWN)
-            fields = "".join(f", t.{column(field)}" for field in self.fold.fields)
-            every = f"(SELECT {columns}{fields} FROM {super().where()} AS t)"  # noqa: S608
-            conditions = [
-                f"(t.next_position IS {kind} AND {self.condition(bounds, stream)})"
-                for kind, bounds in (
-                    ("NOT NULL", closed),
-                    ("NOT NULL", also_closed),
-                    ("NULL", open_),
-                )
-                if bounds is not None
-            ]
-            kept = f"(SELECT t.* FROM {every} AS t WHERE {' OR '.join(conditions) or 'false'})"  # noqa: S608
+            moved = ", ".join(map(self._moved, ("position", "next_position")))
+            every = f"(SELECT t.* REPLACE ({moved}) FROM {super().found([()], stream)} AS t)"  # noqa: S608
+            conditions = " OR ".join(f"({self.condition(bounds, stream)})" for bounds in either)
+            kept = f"(SELECT t.* FROM {every} AS t WHERE {conditions})"  # noqa: S608
         return (
             f"(SELECT t.* FROM {kept} AS t WHERE {rest}"  # noqa: S608 (our own text)
             f" UNION ALL BY NAME SELECT t.* FROM {again} AS t)"
         )
 
     def _moved(self, name: str) -> str:
-        if name in ("position", "next_position"):
-            return f"{self.history.moved(f't.{name}')} AS {name}"
-        return f"t.{name}"
+        at = f"t.{name}"
+        return f"CASE WHEN {at} = {NEVER} THEN {at} ELSE {self.history.moved(at)} END AS {name}"
 
     def has(self, cursor: duckdb.DuckDBPyConnection, stream: str) -> bool:
         if stream in self.aggregates:
             return self.other.has(cursor, stream)
         return super().has(cursor, stream)
 
-    def open_rows(self, parts: tuple[Part, ...] | None = None) -> str:
-        if parts is not None:
-            return super().open_rows(parts)
+    def open_rows(self) -> str:
         names = ", ".join(map(literal, self.aggregates)) or "NULL"
         return (
             f"(SELECT o.stream, o.revision FROM {super().open_rows()} AS o"  # noqa: S608

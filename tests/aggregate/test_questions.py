@@ -238,6 +238,28 @@ def test_what_if_one_event_had_happened_too() -> None:
         assert [row["status"] for row in rows_of(several.as_of(99))] == ["paid", "partly paid"]
 
 
+def test_what_if_is_asked_at_each_position_of_its_own() -> None:
+    history = [
+        Happened(f"order-{i % 3}", "Added", {"sku": "x", "qty": i, "price": "1"}, 0)
+        for i in range(9)
+    ]
+    with written(history) as log:
+        other = log.timeline(Scalars).what_if(insert=("order-1", Paid(amount=5), 4))
+        rows = rows_of(other.history())
+        assert len({row["position"] for row in rows}) == 10
+        for at in range(-1, max(row["position"] for row in rows) + 2):
+            standing = [
+                row
+                for row in rows
+                if row["position"] <= at and (row["next_position"] or at + 1) > at
+            ]
+            assert ids(rows_of(other.as_of(at))) == ids(standing)
+
+
+def ids(rows: list[dict[str, Any]]) -> list[Any]:
+    return sorted(row["event_id"] for row in rows)
+
+
 def test_what_if_says_what_is_wrong() -> None:
     with written([Happened("order-1", "Placed", {"customer": "a"}, 0, 3)]) as log:
         line = log.timeline(Scalars)

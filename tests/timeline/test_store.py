@@ -62,9 +62,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def many_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of two closed rows."""
+    """Files of two closed rows, and row groups of two open ones."""
     for module in (build, columns, parts, runs):
         monkeypatch.setattr(module, "GROUP_ROWS", 2)
+    monkeypatch.setattr(parts, "_SMALL_GROUP_ROWS", 2)
     monkeypatch.setattr(parts, "FILE_GROUPS", 1)
 
 

@@ -639,6 +639,8 @@ def main() -> None:
             each, wall = from_events(bench, log, millions)
             if size == sizes[0]:
                 peers(bench, log, each, wall)
+            if size == sizes[0] and size < 30:
+                # All states at once, in memory.
                 tiers(bench, log)
             say(f"{millions}: from the interval table")
             scrubbed(bench, log, millions)

@@ -56,7 +56,7 @@ def load(shell: Any) -> None:
             result = _answer(asked, names)
         if hasattr(shell, "kernel"):
             # Widgets cost a second, and a terminal has no use for them.
-            from esnb.widget.answer import as_table
+            from esnb.widget.events.answer import as_table
 
             as_table(result)
         more = result.attrs.get("row_limit")

@@ -6,18 +6,18 @@ The browser sends intents ("the rows from 200 on", "this edge"); Python makes qu
 them.
 """
 
+from esnb.widget.base.piece import Answer, Piece, intent
+from esnb.widget.base.session import Session, Streams
 from esnb.widget.chips import Chips
+from esnb.widget.events.query import Query
+from esnb.widget.events.table import EventTable
+from esnb.widget.events.timeline import Timeline
 from esnb.widget.explore import Explore
-from esnb.widget.flow_map import FlowMap
-from esnb.widget.piece import Answer, Piece, intent
-from esnb.widget.population import Population
-from esnb.widget.query import Query
-from esnb.widget.replay import Replay
-from esnb.widget.session import Session, Streams
-from esnb.widget.state_diff import StateDiff
-from esnb.widget.table import EventTable
-from esnb.widget.timeline import Timeline
-from esnb.widget.variants import Variants
+from esnb.widget.flows.flow_map import FlowMap
+from esnb.widget.flows.variants import Variants
+from esnb.widget.states.population import Population
+from esnb.widget.states.replay import Replay
+from esnb.widget.states.state_diff import StateDiff
 
 __all__ = [
     "Answer",

@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 
 from esnb.duck import connect
-from esnb.widget.piece import Piece, intent
-from esnb.widget.session import Session
+from esnb.widget.base.piece import Piece, intent
+from esnb.widget.base.session import Session
 
 __all__ = ["Chips"]
 

@@ -11,18 +11,18 @@ import ipywidgets
 from esnb.errors import EsnbError, QueryError, shown
 from esnb.eventlog import EventLog
 from esnb.show import visible
-from esnb.widget import cells, mainthread
-from esnb.widget.bins import Question
+from esnb.widget.base import cells, mainthread
+from esnb.widget.base.piece import Piece, let_go, looks_of, show
+from esnb.widget.base.session import Session
 from esnb.widget.chips import Chips
-from esnb.widget.flow_map import FlowMap
-from esnb.widget.piece import Piece, let_go, looks_of, show
-from esnb.widget.query import Query
-from esnb.widget.replay import Replay
-from esnb.widget.session import Session
-from esnb.widget.state_diff import StateDiff
-from esnb.widget.table import EventTable
-from esnb.widget.timeline import Timeline
-from esnb.widget.variants import Variants
+from esnb.widget.events.bins import Question
+from esnb.widget.events.query import Query
+from esnb.widget.events.table import EventTable
+from esnb.widget.events.timeline import Timeline
+from esnb.widget.flows.flow_map import FlowMap
+from esnb.widget.flows.variants import Variants
+from esnb.widget.states.replay import Replay
+from esnb.widget.states.state_diff import StateDiff
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

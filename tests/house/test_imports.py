@@ -48,6 +48,9 @@ HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 # The same within the write side.
 WRITING = ["logging", "stopping", "registry", "commands", "projections", "sagas", "__init__"]
 
+# The kinds of widgets know what they share, and nothing of each other.
+WIDGETS = {"base": {"base"}} | {kind: {"base", kind} for kind in ("events", "flows", "states")}
+
 # Loaded on first use only: each costs a user of the others a second or more.
 HEAVY = {
     "IPython", "altair", "anywidget", "bson", "ipywidgets", "jupyterlab", "matplotlib", "pandas",
@@ -177,6 +180,14 @@ def test_imports_point_one_way_within_the_write_side():
             if module.startswith("esnb.write."):
                 there = module.split(".")[2]
                 assert WRITING.index(there) <= WRITING.index(here), f"{path}:{line}: {module}"
+
+
+def test_imports_point_one_way_within_the_widgets():
+    for path in (PACKAGE / "widget").rglob("*.py"):
+        known = WIDGETS.get(path.relative_to(PACKAGE / "widget").parts[0])
+        for module, _, line in imports(path):
+            if known is not None and module.startswith("esnb.widget."):
+                assert module.split(".")[2] in known, f"{path}:{line}: {module}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

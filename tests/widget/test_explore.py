@@ -6,8 +6,8 @@ import pytest
 
 import esnb
 from esnb.widget import EventTable, Explore, FlowMap, Query, Replay, Session, StateDiff, Variants
+from esnb.widget.base.piece import STATIC
 from esnb.widget.explore import PANES
-from esnb.widget.piece import STATIC
 
 BAD = '<img src=x onerror="window.__x=1">'
 
@@ -105,7 +105,7 @@ def test_an_empty_log_has_a_panel_too(tmp_path):
 
 def test_without_a_kernel_the_timeline_stays(log, monkeypatch):
     shown = []
-    monkeypatch.setattr("esnb.widget.piece.display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr("esnb.widget.base.piece.display", lambda data, raw: shown.append(data))
     panel = esnb.explore(log)
     panel._ipython_display_()
     living, left = shown

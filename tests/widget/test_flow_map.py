@@ -14,7 +14,7 @@ import esnb
 from esnb.chart import flow_edges
 from esnb.errors import EsnbError, QueryError
 from esnb.widget import FlowMap, Session, Streams
-from esnb.widget.flows import named, session_flow, type_id
+from esnb.widget.flows.cases import named, session_flow, type_id
 from tests.flow import reference
 from tests.flow.logs import PARTS, START, log_of
 

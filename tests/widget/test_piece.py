@@ -13,8 +13,9 @@ from types import MappingProxyType
 import pytest
 
 import esnb
-from esnb.widget import Chips, Piece, Session, intent, mainthread
-from esnb.widget.piece import STATIC, Answer
+from esnb.widget import Chips, Piece, Session, intent
+from esnb.widget.base import mainthread
+from esnb.widget.base.piece import STATIC, Answer
 
 FOLDER = Path(esnb.__file__).parent / "widget"
 
@@ -109,7 +110,7 @@ def test_its_state_is_small_and_without_data(tmp_path):
 
 def test_without_a_kernel_a_table_stays(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr("esnb.widget.piece.display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr("esnb.widget.base.piece.display", lambda data, raw: shown.append(data))
     with esnb.create(tmp_path / "log", zone="UTC") as log:
         session = Session(log, event_types=["<script>alert(1)</script>"])
         Chips(session)._ipython_display_()
@@ -191,7 +192,7 @@ def test_nothing_becomes_markup_and_nothing_is_fetched():
         r"|DOMParser|createContextualFragment|https?://(?!www\.w3\.org)|\bfetch\(\s*[\"'`]"
         r"|XMLHttpRequest|WebSocket|\.src\s*=|\.href\s*="
     )
-    scripts = sorted(FOLDER.glob("*.js"))
+    scripts = sorted(FOLDER.rglob("*.js"))
     assert len(scripts) > 2
     assert {path.name: ways.findall(path.read_text()) for path in scripts} == {
         path.name: [] for path in scripts
@@ -202,7 +203,7 @@ def test_nothing_becomes_markup_and_nothing_is_fetched():
 
 
 def test_each_piece_has_both_its_files():
-    python = {path.stem for path in FOLDER.glob("*.py")}
-    browser = {path.stem for path in FOLDER.glob("*.js")} - {"shared", "loader"}
-    assert browser <= python
-    assert "ui.style" in (FOLDER / "loader.js").read_text()
+    shared = {FOLDER / "base" / name for name in ("shared.js", "loader.js")}
+    for script in set(FOLDER.rglob("*.js")) - shared:
+        assert script.with_suffix(".py").exists(), script
+    assert "ui.style" in (FOLDER / "base" / "loader.js").read_text()

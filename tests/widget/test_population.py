@@ -17,7 +17,7 @@ from esnb import instants
 from esnb.errors import EsnbError, InstantError, TimelineError
 from esnb.timeline import Timeline
 from esnb.widget import Population, Session
-from esnb.widget import population as module
+from esnb.widget.states import population as module
 from tests.flow.logs import START
 from tests.hostile import ATTACKS
 from tests.timeline import reference

@@ -16,8 +16,8 @@ from esnb import instants
 from esnb.errors import EsnbError, InstantError, QueryError, TimelineError
 from esnb.timeline import Timeline
 from esnb.widget import Replay, Session
-from esnb.widget import replay as module
-from esnb.widget.patches import LONG, Patches, patches, wire
+from esnb.widget.states import replay as module
+from esnb.widget.states.patches import LONG, Patches, patches, wire
 from tests.flow.logs import START
 from tests.hostile import ATTACKS
 from tests.timeline.standin import MemoryLog, logs

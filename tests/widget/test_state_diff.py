@@ -14,8 +14,8 @@ from esnb.errors import InstantError, QueryError, TimelineError
 from esnb.testing import Clock
 from esnb.timeline import Timeline
 from esnb.widget import Session, StateDiff
-from esnb.widget.export import csv_text, file_name, safe
-from esnb.widget.paths import beside, walk
+from esnb.widget.base.export import csv_text, file_name, safe
+from esnb.widget.states.paths import beside, walk
 
 HOSTILE = '<img src=x onerror="window.__x=1">'
 

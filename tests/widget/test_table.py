@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 import esnb
 from esnb import DomainEvent, EventLog, QueryError
 from esnb.source import import_events
-from esnb.widget import EventTable, Session, keptrows, logrows, rows
-from esnb.widget.jsontree import tree
-from esnb.widget.keptrows import KeptRows
-from esnb.widget.logrows import LogRows
-from esnb.widget.rows import Filter
+from esnb.widget import EventTable, Session
+from esnb.widget.events import keptrows, logrows, rows
+from esnb.widget.events.jsontree import tree
+from esnb.widget.events.keptrows import KeptRows
+from esnb.widget.events.logrows import LogRows
+from esnb.widget.events.rows import Filter
 
 HOSTILE = [
     "<script>window.__x=1</script>", "'; DROP TABLE rows; --", '"', "%", "_", "\\", "a\x00b",

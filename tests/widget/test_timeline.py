@@ -16,8 +16,8 @@ from esnb.chart import event_counts
 from esnb.chart.steps import step
 from esnb.testing import Clock
 from esnb.widget import Session, Timeline
-from esnb.widget.bins import counted, edges
-from esnb.widget.marks import MOST_LANES, laid
+from esnb.widget.events.bins import counted, edges
+from esnb.widget.events.marks import MOST_LANES, laid
 
 BAD = '<img src=x onerror="window.__x=1">\u202e$x$'
 

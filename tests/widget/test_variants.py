@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import esnb
 from esnb.errors import EsnbError, FlowError, QueryError
 from esnb.widget import FlowMap, Session, Variants
-from esnb.widget.flows import type_id
+from esnb.widget.flows.cases import type_id
 from tests.flow import reference
 from tests.flow.logs import PARTS, START, log_of
 

@@ -26,18 +26,20 @@ from pydantic import ConfigDict, ValidationError, validate_call
 from esnb.duck import interruptible
 from esnb.errors import EsnbError
 from esnb.show import UNTYPESET, html_table, visible
-from esnb.widget import cells, mainthread
+from esnb.widget.base import cells, mainthread
 
 if TYPE_CHECKING:
     import duckdb
 
-    from esnb.widget.session import Session
+    from esnb.widget.base.session import Session
 
 __all__ = ["STATIC", "Answer", "Piece", "intent", "let_go", "looks_of", "show"]
 
 # Set by `esnb report`: pieces leave their pictures and tables, and nothing that needs a kernel.
 STATIC = "ESNB_STATIC"
 _FOLDER = Path(__file__).parent
+# Each beside the module of its piece.
+_SCRIPTS = {path.stem: path for path in _FOLDER.parent.rglob("*.js")}
 _ROWS = 20  # of the table that stays without a kernel
 # The lab puts an error in place of a widget that is gone: words without any element.
 _WITHOUT = (
@@ -68,7 +70,7 @@ def intent(method: _Method) -> _Method:
 @cache
 def _code(name: str) -> str:
     """Return the code of a piece, or what all share, with the style."""
-    text = (_FOLDER / f"{name}.js").read_text()
+    text = _SCRIPTS[name].read_text()
     if name != "shared":
         return text
     style = (_FOLDER / "style.css").read_text()

@@ -21,7 +21,7 @@ from esnb import instants
 from esnb.chart.steps import Step, fitting, step
 from esnb.flow.selection import conditions_sql
 from esnb.query.select import Filters
-from esnb.widget.session import Session
+from esnb.widget.base.session import Session
 
 if TYPE_CHECKING:
     import duckdb

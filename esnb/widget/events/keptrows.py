@@ -24,7 +24,7 @@ from esnb.errors import InstantError, QueryError
 from esnb.source.batch import unique
 from esnb.source.frame import reader_of
 from esnb.sqltext import literal, quote
-from esnb.widget.rows import Ints, Rows
+from esnb.widget.events.rows import Ints, Rows
 
 __all__ = ["KeptRows"]
 

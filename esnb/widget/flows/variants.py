@@ -16,10 +16,10 @@ from esnb.errors import QueryError, shown
 from esnb.eventlog import EventLog
 from esnb.flow import Flow
 from esnb.show import visible
-from esnb.widget.flows import FlowPiece, named, session_flow, way
-from esnb.widget.flowsql import variants_sql
-from esnb.widget.piece import intent
-from esnb.widget.session import Session, Streams
+from esnb.widget.base.piece import intent
+from esnb.widget.base.session import Session, Streams
+from esnb.widget.flows.cases import FlowPiece, named, session_flow, way
+from esnb.widget.flows.sql import variants_sql
 
 __all__ = ["Variants"]
 
@@ -64,7 +64,7 @@ class Variants(FlowPiece):
     words
         ``"whole"`` names of event types, or ``"short"`` ones of two or three letters.
     category, session, key
-        See `esnb.widget.flows.FlowPiece`.
+        See `esnb.widget.flows.cases.FlowPiece`.
 
     Raises
     ------

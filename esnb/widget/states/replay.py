@@ -18,11 +18,11 @@ from esnb.sqltext import literal, quote
 from esnb.timeline import Timeline
 from esnb.timeline.moment import moment
 from esnb.timeline.read import Source
-from esnb.widget.patches import is_json, patches, text_sql
-from esnb.widget.piece import intent
-from esnb.widget.replay_chart import replay_chart
-from esnb.widget.session import Session
-from esnb.widget.states import StatePiece
+from esnb.widget.base.piece import intent
+from esnb.widget.base.session import Session
+from esnb.widget.states.patches import is_json, patches, text_sql
+from esnb.widget.states.replay_chart import replay_chart
+from esnb.widget.states.whose import StatePiece
 
 if TYPE_CHECKING:
     from esnb.aggregate import Aggregate

@@ -18,9 +18,9 @@ from esnb.timeline import Timeline
 from esnb.timeline.moment import moment
 from esnb.timeline.read import Source
 from esnb.timeline.text import shown_sql
-from esnb.widget.piece import Answer, intent
-from esnb.widget.session import Session, Streams
-from esnb.widget.states import StatePiece
+from esnb.widget.base.piece import Answer, intent
+from esnb.widget.base.session import Session, Streams
+from esnb.widget.states.whose import StatePiece
 
 if TYPE_CHECKING:
     from esnb.aggregate import Aggregate

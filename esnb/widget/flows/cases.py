@@ -20,8 +20,8 @@ from esnb.flow import Flow
 from esnb.flow.cases import Conditions
 from esnb.flow.selection import Clock
 from esnb.show import visible
-from esnb.widget.piece import Piece, intent
-from esnb.widget.session import Session, Streams, Window
+from esnb.widget.base.piece import Piece, intent
+from esnb.widget.base.session import Session, Streams, Window
 
 __all__ = [
     "FlowPiece",

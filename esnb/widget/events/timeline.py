@@ -17,10 +17,10 @@ from esnb.chart.over_time import draw_events
 from esnb.errors import InstantError, QueryError, shown
 from esnb.eventlog import EventLog
 from esnb.show import visible
-from esnb.widget.bins import Counts, Ints, Question, counted, edges, whole
-from esnb.widget.marks import Lanes, laid
-from esnb.widget.piece import Answer, Piece, intent
-from esnb.widget.session import Session
+from esnb.widget.base.piece import Answer, Piece, intent
+from esnb.widget.base.session import Session
+from esnb.widget.events.bins import Counts, Ints, Question, counted, edges, whole
+from esnb.widget.events.marks import Lanes, laid
 
 if TYPE_CHECKING:
     import altair as alt

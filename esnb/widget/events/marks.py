@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from esnb import instants
 from esnb.chart.over_time import MOST_MARKS
-from esnb.widget.bins import Counts, Ints, Question, whole
-from esnb.widget.session import Session
+from esnb.widget.base.session import Session
+from esnb.widget.events.bins import Counts, Ints, Question, whole
 
 __all__ = ["FEW_STREAMS", "MOST_LANES", "Lane", "Lanes", "laid"]
 

@@ -17,12 +17,12 @@ from esnb.eventlog import EventLog
 from esnb.flow.selection import conditions_sql
 from esnb.query.select import Filters
 from esnb.sqltext import quote
-from esnb.widget.jsontree import tree
-from esnb.widget.keptrows import KeptRows
-from esnb.widget.logrows import LogRows
-from esnb.widget.piece import Piece, intent
-from esnb.widget.rows import KINDS, Filter, Ints, Order, Rows, nearest
-from esnb.widget.session import Session
+from esnb.widget.base.piece import Piece, intent
+from esnb.widget.base.session import Session
+from esnb.widget.events.jsontree import tree
+from esnb.widget.events.keptrows import KeptRows
+from esnb.widget.events.logrows import LogRows
+from esnb.widget.events.rows import KINDS, Filter, Ints, Order, Rows, nearest
 
 __all__ = ["EventTable"]
 

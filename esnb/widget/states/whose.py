@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from esnb.eventlog import EventLog
 from esnb.timeline import Timeline
-from esnb.widget.piece import Piece
-from esnb.widget.session import Session
+from esnb.widget.base.piece import Piece
+from esnb.widget.base.session import Session
 
 if TYPE_CHECKING:
     from esnb.aggregate import Aggregate

@@ -17,7 +17,9 @@ from esnb.errors import QueryError, shown
 from esnb.eventlog import EventLog
 from esnb.flow import Flow
 from esnb.flow.cases import Conditions
-from esnb.widget.flows import (
+from esnb.widget.base.piece import intent
+from esnb.widget.base.session import Session, Window
+from esnb.widget.flows.cases import (
     FlowPiece,
     declared_zone,
     read_window,
@@ -25,9 +27,7 @@ from esnb.widget.flows import (
     way,
     window_words,
 )
-from esnb.widget.flowsql import difference_sql, edges_sql
-from esnb.widget.piece import intent
-from esnb.widget.session import Session, Window
+from esnb.widget.flows.sql import difference_sql, edges_sql
 
 __all__ = ["FlowMap"]
 
@@ -61,7 +61,7 @@ class FlowMap(FlowPiece):
     view
         ``"map"`` or ``"table"``, its twin.
     category, session, key
-        See `esnb.widget.flows.FlowPiece`.
+        See `esnb.widget.flows.cases.FlowPiece`.
 
     Raises
     ------

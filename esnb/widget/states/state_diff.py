@@ -16,13 +16,13 @@ from esnb.sqltext import literal
 from esnb.timeline import Timeline
 from esnb.timeline.comparison import CHANGES, Comparison, Listed
 from esnb.timeline.read import Source
-from esnb.widget import ends
-from esnb.widget.diff_chart import difference_bars
-from esnb.widget.export import csv_text, file_name, json_text
-from esnb.widget.paths import beside, lines, plain, walk
-from esnb.widget.piece import Answer, intent
-from esnb.widget.session import Session, Streams
-from esnb.widget.states import StatePiece
+from esnb.widget.base.export import csv_text, file_name, json_text
+from esnb.widget.base.piece import Answer, intent
+from esnb.widget.base.session import Session, Streams
+from esnb.widget.states import ends
+from esnb.widget.states.diff_chart import difference_bars
+from esnb.widget.states.paths import beside, lines, plain, walk
+from esnb.widget.states.whose import StatePiece
 
 if TYPE_CHECKING:
     from esnb.aggregate import Aggregate

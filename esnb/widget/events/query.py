@@ -16,8 +16,8 @@ import traitlets
 from esnb.duck import connect
 from esnb.errors import QueryError, shown
 from esnb.eventlog import EventLog
-from esnb.widget.piece import Piece, intent
-from esnb.widget.session import Session
+from esnb.widget.base.piece import Piece, intent
+from esnb.widget.base.session import Session
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,7 @@ from esnb.eventlog import EventLog
 from esnb.log.snapshot import Snapshot
 from esnb.schema import COLUMNS, EVENT_SCHEMA
 from esnb.sqltext import quote
-from esnb.widget.rows import Ints, Rows
+from esnb.widget.events.rows import Ints, Rows
 
 __all__ = ["LogRows"]
 

@@ -11,7 +11,7 @@ from esnb.flow.between import DIFFERENCE
 from esnb.flow.selection import CHOSEN, LogSelection
 from esnb.flow.steps import interval_sql
 from esnb.sqltext import literal
-from esnb.widget.session import Streams
+from esnb.widget.base.session import Streams
 
 __all__ = ["difference_sql", "edges_sql", "variants_sql"]
 

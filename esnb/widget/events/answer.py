@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.getipython import get_ipython
 
 from esnb.errors import EsnbError
-from esnb.widget.piece import STATIC
-from esnb.widget.table import EventTable
+from esnb.widget.base.piece import STATIC
+from esnb.widget.events.table import EventTable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -48,10 +48,13 @@ def orders(count: int, start: int = 0, total: int | None = None) -> pa.Table:
 
 
 class Bench:
-    """Collects the rows of one benchmark and writes them for ``run.py``."""
+    """Collects the rows of one benchmark and writes them for ``run.py``.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Without `promises`, its limits only stand beside its figures.
+    """
+
+    def __init__(self, name: str, *, promises: bool = True) -> None:
+        self.name, self.promises = name, promises
         self.folder = Path(tempfile.mkdtemp(prefix="esnb-bench-"))
         self._rows: list[dict[str, Any]] = []
 
@@ -67,6 +70,8 @@ class Bench:
         kept: bool,
     ) -> None:
         """Note one figure beside its peer or limit."""
+        if not self.promises:
+            promise, kept = "none", True
         self._rows.append(
             {
                 "what": what,

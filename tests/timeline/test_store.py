@@ -113,9 +113,24 @@ def test_extended_is_rebuilt_is_the_slow_fold(
 
 
 @settings(grown, max_examples=20)
-@given(st.lists(EVENTS, min_size=1, max_size=3), MODES, ENDS, st.booleans())
+@given(st.lists(EVENTS, min_size=1, max_size=3), MODES, ENDS, st.booleans(), st.booleans())
 def test_answers_from_many_files_are_those_from_one(
-    many_files: None, batches: list[Any], mode: Any, ends: tuple[str, ...], grows: bool
+    many_files: None,
+    batches: list[Any],
+    mode: Any,
+    ends: tuple[str, ...],
+    grows: bool,
+    merges: bool,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if merges:
+            for name, value in (("_MERGED", 2), ("_LARGE", 3), ("_MANY_GONE", 1)):
+                patch.setattr(build, name, value)
+        answers_are_those_from_one(batches, mode, ends, grows)
+
+
+def answers_are_those_from_one(
+    batches: list[Any], mode: Any, ends: tuple[str, ...], grows: bool
 ) -> None:
     log = MemoryLog(zone="UTC")
     line = Timeline(log, "order", fold=mode, ends=ends)
@@ -137,9 +152,12 @@ def test_answers_from_many_files_are_those_from_one(
         for number, at in enumerate(moments):
             found = {row["stream"]: row for row in dicts(line.as_of(at))}
             wanted = reference.as_of(table, at)
-            assert found.keys() == wanted.keys()
-            assert {s: row["position"] for s, row in found.items()} == {
-                s: row.event.position for s, row in wanted.items()
+            assert {
+                s: (row["position"], row["system_to"], row["next_position"])
+                for s, row in found.items()
+            } == {
+                s: (row.event.position, row.system_to, row.next_position)
+                for s, row in wanted.items()
             }
             for until in moments[number::5]:
                 order = "stream, position, field"

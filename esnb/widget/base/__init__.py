@@ -1,0 +1,1 @@
+"""What all widgets share: a piece, the session that links them, and the main thread."""

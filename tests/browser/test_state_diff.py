@@ -161,6 +161,7 @@ def test_a_click_while_the_list_changes_is_not_lost(notebook):
     piece = page.locator(".esnb-piece")
     expect(piece.locator(".esnb-status")).to_contain_text("listed")
     for milliseconds in range(0, 160, 20):
+        expect(piece.locator(".esnb-row").first).to_contain_text("order-")
         # Two fields, one after the other, and a row before the list of the second has come.
         page.evaluate(
             """async (milliseconds) => {

@@ -430,11 +430,7 @@ def _without_gone(
     state, folder, fold = table.state, table.folder, table.fold
 
     def standing(parts: tuple[Part, ...]) -> str:
-        rows = read_sql(folder, parts)
-        if state.gone is None:
-            return f"SELECT t.* FROM {rows} AS t"  # noqa: S608 (our own text)
-        gone = read_sql(folder, (state.gone,))
-        return f"SELECT t.* FROM {rows} AS t ANTI JOIN {gone} AS g ON g.slot = t.slot"  # noqa: S608
+        return f"SELECT t.* FROM {table.rows((), parts)} AS t"  # noqa: S608 (our own text)
 
     large = tuple(part for part in state.open if part not in small)
     order = " ORDER BY t.system_from, t.stream"

@@ -91,10 +91,10 @@ class Table:
             open_ = _met(self.state.open, bounds, stream)
             if closed or open_:
                 left = [bound for bound in bounds if not _all_meet((*closed, *open_), bound)]
-                rows, condition = self._rows(closed, open_), self.condition(left, stream)
+                rows, condition = self.rows(closed, open_), self.condition(left, stream)
                 selects.append(f"SELECT t.* FROM {rows} AS t WHERE {condition}")  # noqa: S608
         if not selects:
-            rows = self._rows((), self.state.open[:1])
+            rows = self.rows((), self.state.open[:1])
             selects.append(f"SELECT t.* FROM {rows} AS t WHERE false")  # noqa: S608 (our own)
         return f"({' UNION ALL BY NAME '.join(selects)})"
 
@@ -106,9 +106,10 @@ class Table:
 
     def open_rows(self) -> str:
         """Return SQL of a table of the open rows as they stand in the files."""
-        return self._rows((), self.state.open)
+        return self.rows((), self.state.open)
 
-    def _rows(self, closed: tuple[Part, ...], open_: tuple[Part, ...]) -> str:
+    def rows(self, closed: tuple[Part, ...], open_: tuple[Part, ...]) -> str:
+        """Return SQL of the rows in files as they stand there, without those that are gone."""
         gone = self.state.gone
         if gone is None or not open_:
             return read_sql(self.folder, (*closed, *open_))

@@ -24,7 +24,7 @@ import pyarrow as pa
 from esnb.duck import interruptible
 from esnb.errors import TimelineError
 from esnb.progress import bar
-from esnb.timeline import cube
+from esnb.timeline import ages, cube
 from esnb.timeline.columns import Columns, Numbers, folded
 from esnb.timeline.fold import CARRIED, Fold
 from esnb.timeline.moment import NEVER
@@ -95,6 +95,8 @@ def built(cursor: duckdb.DuckDBPyConnection, fold: Fold, folder: Path, next_posi
         work.slots,
         tuple(work.closed),
         tuple(work.open),
+        numbers=work.numbers,
+        longest=work.longest,
     )
 
 
@@ -125,6 +127,8 @@ def extended(cursor: duckdb.DuckDBPyConnection, table: Table, next_position: int
         closed=(*before.closed, *(part for part in work.closed if part.rows)),
         open=(*before.open, *(part for part in work.open if part.rows)),
         gone=gone,
+        numbers=work.numbers,
+        longest=work.longest,
         cubes=cubes,
     )
     return _merged(cursor, replace(table, state=state))
@@ -173,7 +177,13 @@ class _Work:
     def __post_init__(self) -> None:
         self.closed: list[Part] = []
         self.open: list[Part] = []
-        self.slots = 0 if self.before is None else self.before.state.slots
+        self._ages = ages.names(self.fold)
+        if self.before is None:
+            self.slots = self.numbers = 0
+            self.longest = 0 if self._ages else None
+        else:
+            state = self.before.state
+            self.slots, self.numbers, self.longest = state.slots, state.numbers, state.longest
         self._level = 9 if self.before is None else 0
         self._cubes = [] if self.before is None else list(self.before.state.cubes)
         # Of each class of closed rows, and of the open ones, where there are several ranges.
@@ -233,9 +243,10 @@ class _Work:
             )
             fold, where, carry = replace(fold, rows=f"FROM {_NEW}"), "true", _CARRY
             self._carry(self.before)
-        rows = f"({system_rows(fold, where, carry)})"
+        rows = f"({system_rows(fold, where, carry, self._ages)})"
         source = sided(self.cursor, fold, rows, carry=carry is not None)
-        columns = folded(self.cursor, fold, source, carry=carry is not None)
+        columns = folded(self.cursor, fold, source, carry=carry is not None, number=self.numbers)
+        self._note_ages(columns)
         if columns is None:
             every = every_sql(fold, source, carry=carry is not None)
             self.cursor.execute(f"CREATE OR REPLACE TEMP TABLE {_STATES} AS {every}")
@@ -254,6 +265,14 @@ class _Work:
         for name in (_STATES, _NEW, _CARRY):
             self.cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
 
+    def _note_ages(self, columns: Columns | None) -> None:
+        """Note whether the ages of all rows are known by now, and what they take."""
+        self.numbers += columns.fresh if columns is not None else 0
+        if columns is None or self.longest is None:
+            self.longest = None
+        else:
+            self.longest = max(self.longest, columns.longest)
+
     def _note_changes(self, columns: Columns | None) -> None:
         """Note what the new states change of the cubes."""
         if not self._cubes:
@@ -270,8 +289,8 @@ class _Work:
         """Return what `_from_sql` does, from columns in memory."""
         states = [f"f{number}" for number in range(len(self.fold.fields))]
         memory = [name for name, _ in self.fold.memory]
-        closed = [*OWN, *states]
-        standing = [*CARRIED, "system_from", "ended", *states, *memory]
+        closed = [*OWN, *self._ages, *states]
+        standing = [*CARRIED, "system_from", "ended", *self._ages, *states, *memory]
 
         def read(names: list[str], rows: Numbers) -> _Rows:
             return columns.schema(names), columns.batches(names, rows)
@@ -282,7 +301,8 @@ class _Work:
         ]
 
     def _carry(self, before: Table) -> None:
-        own = ", ".join(f"t.{name}" for name in (*CARRIED, "system_from", "ended", "slot"))
+        names = (*CARRIED, "system_from", "ended", "slot", *self._ages)
+        own = ", ".join(f"t.{name}" for name in names)
         kinds = [(f"f{i}", field.type) for i, field in enumerate(self.fold.fields)]
         states = "".join(
             f", {restored(kind, f't.{name}')} AS {name}"
@@ -296,7 +316,8 @@ class _Work:
 
     def _from_sql(self) -> list[Callable[[], _Rows]]:
         """Return what makes the closed rows, class by class, and the open ones: in this order."""
-        states = "".join(
+        states = "".join(f", NULL::BIGINT AS {name}" for name in self._ages)
+        states += "".join(
             f", {stored(field.type, f't.f{i}')} AS f{i}" for i, field in enumerate(self.fold.fields)
         )
         closed = ", ".join(f"t.{name}" for name in OWN)

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from esnb.timeline import ages
+from esnb.timeline.distinct import distinct
 from esnb.timeline.fold import CARRIED, Field, Fold
 from esnb.timeline.parts import GROUP_ROWS, stored
 from esnb.timeline.pipeline import said_sql
@@ -38,12 +40,17 @@ class _UnfitError(Exception):
 
 class Columns:
     """The states after some rows: `CARRIED`, ``system_from``, ``system_to``, ``next_position``,
-    ``ended``, ``f0``, ``f1``…, and the memory of the sides, as they stand in files.
+    ``ended``, ``f0``, ``f1``…, the memory of the sides, and the ages of the fields
+    (`esnb.timeline.ages`) where there are any, as they stand in files.
 
     Attributes
     ----------
     rows
         How many there are.
+    fresh
+        How many aggregates are new; they have numbers from `number` on.
+    longest
+        The most rows that an aggregate has by now; 0 where ages are not known.
     system_from, system_to, position
         Microseconds since 1970 and positions, by row; ``system_to`` of an open row is the
         largest number there is.
@@ -51,8 +58,9 @@ class Columns:
         Whether no row of the stream follows.
     """
 
-    def __init__(self, fold: Fold, table: pa.Table, defaults: pa.Table) -> None:
+    def __init__(self, fold: Fold, table: pa.Table, defaults: pa.Table, number: int) -> None:
         self.rows = table.num_rows
+        self.fresh = self.longest = 0
         # A value is looked up in an array, at the number of the row that said it; -1 is none.
         self._looked_up: dict[str, tuple[pa.Array, Numbers | None]] = {}
         self._table, self._fold, self._defaults = table, fold, defaults
@@ -65,8 +73,10 @@ class Columns:
         ended = _truths(table.column("ended"))
         lives = begins | ended if fold.lives else begins
         first = np.maximum.accumulate(np.where(lives, np.arange(self.rows), 0))
-        for number, field in enumerate(fold.fields):
-            self._fold_field(number, field, first, ended if fold.lives else None)
+        for place, field in enumerate(fold.fields):
+            self._fold_field(place, field, first, ended if fold.lives else None)
+        if ages.names(fold):
+            self._count(begins, number)
         del self._table
 
     def closed(self, lengths: Sequence[int]) -> list[Numbers]:
@@ -143,6 +153,41 @@ class Columns:
             self._looked_up[name] = (array.cast(kind) if name == "system_to" else array, None)
         self._looked_up["system_from"] = (pa.array(known, pa.int64()).cast(kind), None)
 
+    def _count(self, begins: Truths, number: int) -> None:
+        """Number the aggregates, count their rows, and note the ages of their fields."""
+        key, *words = ages.names(self._fold)
+        carried = f"was_{key}" in self._table.column_names
+        of = ages.counted(begins, number, self._was(key, -1) if carried else None)
+        self.fresh, self.longest = of.fresh, of.longest
+        fields = (f"f{place}" for place in range(len(self._fold.fields)))
+        changes = [self._changed(name, begins) for name in ("ended", *fields)]
+        before = [self._was(word, 0) for word in words] if carried else []
+        found = (of.keys, *ages.packed(of.first, changes, before))
+        for name, values in zip((key, *words), found, strict=True):
+            self._looked_up[name] = (pa.array(values), None)
+
+    def _was(self, name: str, none: int) -> Numbers:
+        """Return a column of the ages of the rows that stand for all before them, else `none`."""
+        values = _whole(self._table.column(f"was_{name}")).fill_null(none)
+        numbers: Numbers = values.to_numpy(zero_copy_only=False)
+        return numbers
+
+    def _changed(self, name: str, begins: Truths) -> Truths:
+        """Return for each row whether a value differs from that in the row before of its stream."""
+        values, places = self._looked_up[name]
+        changed = ~begins
+        if places is None:
+            changed[1:] &= distinct(values.slice(1), values.slice(0, max(self.rows - 1, 0)))
+            return changed
+        # Said anew, it may still be what it was.
+        changed[1:] &= places[1:] != places[:-1]
+        rows = np.flatnonzero(changed)
+        now, before = (
+            values.take(pa.array(at, mask=at < 0)) for at in (places[rows], places[rows - 1])
+        )
+        changed[rows] = distinct(now, before)
+        return changed
+
     def _fold_field(self, number: int, field: Field, first: Numbers, ended: Truths | None) -> None:
         """Note where the values of a field are.
 
@@ -192,7 +237,12 @@ class Columns:
 
 
 def folded(
-    cursor: duckdb.DuckDBPyConnection, fold: Fold, source: str, *, carry: bool = False
+    cursor: duckdb.DuckDBPyConnection,
+    fold: Fold,
+    source: str,
+    *,
+    carry: bool = False,
+    number: int = 0,
 ) -> Columns | None:
     """Return the states after each row of a source, None where SQL has to make them.
 
@@ -200,9 +250,13 @@ def folded(
     ----------
     source, carry
         As in `esnb.timeline.pipeline.every_sql`.
+    number
+        That of the first new aggregate.
     """
     windowed = {number for number, field in enumerate(fold.fields) if not _by_number(field)}
-    reader = cursor.execute(said_sql(fold, source, windowed, carry=carry)).to_arrow_reader(_BATCH)
+    kept = [f"was_{name}" for name in ages.names(fold)] if carry else []
+    sql = said_sql(fold, source, windowed, kept, carry=carry)
+    reader = cursor.execute(sql).to_arrow_reader(_BATCH)
     schema, batches, size = reader.schema, [], 0
     for batch in reader:
         batches.append(batch)
@@ -215,7 +269,7 @@ def folded(
     )
     defaults = cursor.execute(f"SELECT {values or '1 AS one'}").to_arrow_table()
     try:
-        return Columns(fold, pa.Table.from_batches(batches, schema), defaults)
+        return Columns(fold, pa.Table.from_batches(batches, schema), defaults, number)
     except (_UnfitError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
 

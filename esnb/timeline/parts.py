@@ -22,8 +22,8 @@ from esnb.timeline.fold import Fold
 from esnb.timeline.state import Part
 
 __all__ = [
-    "FILE_GROUPS", "GROUP_ROWS", "read_sql", "restored", "selected", "stored", "write_batches",
-    "write_files", "write_part",
+    "FILE_GROUPS", "GROUP_ROWS", "as_text", "read_sql", "restored", "selected", "stored",
+    "write_batches", "write_files", "write_part",
 ]  # fmt: skip
 
 GROUP_ROWS = 40_960
@@ -44,9 +44,14 @@ _AS_THEY_ARE = {
 }  # fmt: skip
 
 
+def as_text(kind: str) -> bool:
+    """Tell whether values of type `kind` stand in a file as text."""
+    return not _plain(_parsed(kind))
+
+
 def stored(kind: str, value: str) -> str:
     """Return SQL of what stands in a file for a `value` of type `kind`."""
-    return value if _plain(_parsed(kind)) else f"CAST({value} AS VARCHAR)"
+    return f"CAST({value} AS VARCHAR)" if as_text(kind) else value
 
 
 def restored(kind: str, value: str) -> str:

@@ -15,7 +15,7 @@ On the system clock rows are folded by position (`system_rows`); on the valid cl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import tee
 from typing import Any
 
@@ -46,7 +46,9 @@ _FUNCTIONS: dict[str, Any] = {}
 _ORDERED, _ADDED = "_esnb_ordered", "_esnb_added"
 
 
-def system_rows(fold: Fold, where: str = "true", carry: str | None = None) -> str:
+def system_rows(
+    fold: Fold, where: str = "true", carry: str | None = None, also: Sequence[str] = ()
+) -> str:
     """Return the SELECT of the rows of `fold`, to be folded by position.
 
     Parameters
@@ -58,12 +60,14 @@ def system_rows(fold: Fold, where: str = "true", carry: str | None = None) -> st
         Table of rows that stand for all rows before them in their streams: `CARRIED`,
         ``system_from``, ``ended``, ``f0``, ``f1``… (the state), and the memory of the
         sides by name.
+    also
+        Further columns of that table.
 
     Returns
     -------
     str
         The columns of `Fold.rows`, ``carried``, ``known`` (from when on the row counts, on
-        its own), ``turn``, and of a carried row ``was_f0``… and ``was_<memory>``.
+        its own), ``turn``, and of a carried row ``was_f0``…, ``was_<memory>`` and those.
     """
     if carry is None:
         return settled(
@@ -71,7 +75,7 @@ def system_rows(fold: Fold, where: str = "true", carry: str | None = None) -> st
             "SELECT e.*, false AS carried, e.recorded_on AS known, e.position AS turn\n"
             f"FROM ({fold.rows}) AS e WHERE {where}",
         )
-    was = [f"f{i}" for i in range(len(fold.fields))] + [name for name, _ in fold.memory]
+    was = [*(f"f{i}" for i in range(len(fold.fields))), *(name for name, _ in fold.memory), *also]
     kept = "".join(f", c.{name} AS was_{name}" for name in was)
     own = ", ".join(f"c.{name}" for name in (*CARRIED, "ended"))
     return settled(
@@ -182,7 +186,14 @@ WINDOW so_far AS (PARTITION BY s.stream ORDER BY s.turn
 """.strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
 
 
-def said_sql(fold: Fold, source: str, windowed: Container[int], *, carry: bool = False) -> str:
+def said_sql(
+    fold: Fold,
+    source: str,
+    windowed: Container[int],
+    also: Sequence[str] = (),
+    *,
+    carry: bool = False,
+) -> str:
     """Return the SELECT of what each row says, in the order of the fold.
 
     Parameters
@@ -191,15 +202,17 @@ def said_sql(fold: Fold, source: str, windowed: Container[int], *, carry: bool =
         As in `every_sql`.
     windowed
         Numbers of the fields whose states SQL makes.
+    also
+        Further columns of the source.
 
     Returns
     -------
     str
-        `CARRIED`, ``ended``, ``known``, the memory of the sides, and for each field either its
+        `CARRIED`, ``ended``, ``known``, those, the memory of the sides, and for each field its
         state ``f0``, or ``said_0``, with ``told_0`` where NULL may be said; values as they
         stand in files.
     """
-    own = ", ".join(f"e.{name}" for name in (*CARRIED, "ended", "known", "turn"))
+    own = ", ".join(f"e.{name}" for name in (*CARRIED, "ended", "known", *also, "turn"))
     memory = "".join(f", {stored(kind, f'e.{name}')} AS {name}" for name, kind in fold.memory)
     said, shown = [], []
     for i, field in enumerate(fold.fields):
@@ -214,7 +227,7 @@ def said_sql(fold: Fold, source: str, windowed: Container[int], *, carry: bool =
             value = f"s.said_{i}" if field.kind == "sum" else stored(field.type, f"s.said_{i}")
             shown.append(f",\n    {value} AS said_{i}")
     life, lives = _lives(fold) if windowed else ("", "")
-    names = ", ".join(f"s.{name}" for name in (*CARRIED, "ended", "known"))
+    names = ", ".join(f"s.{name}" for name in (*CARRIED, "ended", "known", *also))
     kept = "".join(f", s.{name}" for name, _ in fold.memory)
     return f"""
 WITH said AS (

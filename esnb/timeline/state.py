@@ -31,7 +31,7 @@ __all__ = ["Part", "State", "intact", "key_of", "mark", "read", "write"]
 
 _STATE = "state.json"
 # Of the files that a state names: those of another layout are not understood.
-_LAYOUT = 2
+_LAYOUT = 3
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,11 @@ class State:
         Files of the rows that were replaced, and of those that were not when they were written.
     gone
         File of the slots of open rows that have been replaced since.
+    numbers
+        Number of the next new aggregate.
+    longest
+        The most rows that an aggregate has; None where some rows do not tell the ages of their
+        fields (`esnb.timeline.ages`).
     cubes
         By field (or other column): the file with its counts, or None where it has too many
         different values for one.
@@ -103,6 +108,8 @@ class State:
     closed: tuple[Part, ...]
     open: tuple[Part, ...]
     gone: Part | None = None
+    numbers: int = 0
+    longest: int | None = None
     cubes: Mapping[str, Part | None] = field(default_factory=dict)
     previous: tuple[str, ...] = ()
 
@@ -158,6 +165,8 @@ def read(folder: Path, fingerprint: str) -> State | None:
             closed=tuple(map(_part, fields["closed"])),
             open=tuple(map(_part, fields["open"])),
             gone=fields["gone"] and _part(fields["gone"]),
+            numbers=fields["numbers"],
+            longest=fields["longest"],
             cubes={name: given and _part(given) for name, given in fields["cubes"]},
             previous=tuple(fields["previous"]),
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from esnb.timeline import ages
 from esnb.timeline.fold import CARRIED, Fold, column
 from esnb.timeline.moment import NEVER, Bound, Moment
 from esnb.timeline.parts import read_sql, restored
@@ -61,15 +62,26 @@ class Table:
         # Two scans: each condition alone tells which row groups to read.
         return self.where((a.unbegun, b.begun), _left(a, b))
 
-    def moved_from(self, a: Moment, b: Moment) -> str:
+    def moved_from(self, a: Moment, b: Moment, also: Sequence[str] = ()) -> str:
         """Return SQL of the rows that stood at `a` and not at `b`."""
-        return self.where(_left(a, b))
+        return self.where(_left(a, b), also=also)
 
-    def moved_to(self, a: Moment, b: Moment) -> str:
+    def moved_to(self, a: Moment, b: Moment, also: Sequence[str] = ()) -> str:
         """Return SQL of the rows that stood at `b` and not at `a`."""
-        return self.where((a.unbegun, b.begun, b.unended))
+        return self.where((a.unbegun, b.begun, b.unended), also=also)
 
-    def where(self, *either: Sequence[Bound], stream: str | None = None) -> str:
+    def since(self, a: Moment, b: Moment, also: Sequence[str] = ()) -> str:
+        """Return SQL of the rows that began after `a`, up to `b`."""
+        return self.where((a.unbegun, b.begun), also=also)
+
+    @property
+    def aged(self) -> bool:
+        """Whether each row tells the ages of its fields, and all of them exactly."""
+        return self.state.longest is not None and self.state.longest <= ages.MOST
+
+    def where(
+        self, *either: Sequence[Bound], stream: str | None = None, also: Sequence[str] = ()
+    ) -> str:
         """Return SQL of the rows that meet all bounds of one of several sets.
 
         Parameters
@@ -78,8 +90,10 @@ class Table:
             No row may meet two of them.  Those without any bound are met by every row.
         stream
             The only stream to read.
+        also
+            Columns of `esnb.timeline.ages`, to be shown too.
         """
-        return self._shown(self.found(either, stream))
+        return self._shown(self.found(either, stream), also)
 
     def found(self, either: Sequence[Sequence[Bound]], stream: str | None) -> str:
         """Return what `where` does, but as it stands in the files: the end of open rows `NEVER`."""
@@ -118,8 +132,8 @@ class Table:
         # Closed rows have no slot, so none of them is gone.
         return f"(SELECT o.* FROM {rows} AS o ANTI JOIN {gone_rows} AS g ON g.slot = o.slot)"  # noqa: S608
 
-    def _shown(self, rows: str) -> str:
-        own = ", ".join(_SHOWN.get(name, f"t.{name}") for name in OWN)
+    def _shown(self, rows: str, also: Sequence[str]) -> str:
+        own = ", ".join(_SHOWN.get(name, f"t.{name}") for name in (*OWN, *also))
         return f"(SELECT {own}{self._fields()} FROM {rows} AS t)"  # noqa: S608 (our own text)
 
     def _fields(self) -> str:

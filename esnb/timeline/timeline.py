@@ -265,7 +265,9 @@ class Timeline:
             and ``position``, ``event_id``, ``event_type``, ``actor``, ``occurred_on``
             of the last event in (a, b] since which the field has its final value;
             for a removed stream, of the one that ended it.  A stream that came or
-            went without any field has one row whose ``field`` is NULL.
+            went without any field has one row whose ``field`` is NULL.  The rows are sorted by
+            stream and in the order of the fields if no more than 100,000 events lie between `a`
+            and `b`; behind more they come in no order (``.order("stream, field")`` sorts them).
 
         Raises
         ------
@@ -275,7 +277,8 @@ class Timeline:
         first, second = self._moment(a), self._moment(b)
         ordered(first, second)
         read = self._read()
-        return read.ask(diff.diff_sql(read.table, first, second))
+        sort = diff.to_be_read(read.cursor, read.table, first, second)
+        return read.ask(diff.diff_sql(read.table, first, second, sort=sort))
 
     def diff_counts(self, a: object, b: object) -> duckdb.DuckDBPyRelation:
         """Return how many aggregates changed from `a` to `b`, by field: the sum of `diff`.

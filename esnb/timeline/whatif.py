@@ -85,6 +85,11 @@ class TwoTables(Table):
             f" UNION ALL BY NAME SELECT t.* FROM {again} AS t)"
         )
 
+    @property
+    def aged(self) -> bool:
+        """No: in each table aggregates have numbers of its own."""
+        return False
+
     def _moved(self, name: str) -> str:
         at = f"t.{name}"
         return f"CASE WHEN {at} = {NEVER} THEN {at} ELSE {self.history.moved(at)} END AS {name}"

@@ -1,0 +1,123 @@
+"""How long ago each field took its value: what tells the event that gave it, without a search.
+
+Aggregates are numbered, and the rows of each are counted from 0 on; both together are the ``key``
+of a row.  The age of a field in a row is how many rows of the aggregate ago it took the value that
+it has there: the event that gave it this value is the one of the row whose key is smaller by as
+much.  Ages are small numbers, and lie side by side in whole numbers of 64 bits, ``a0``, ``a1``…,
+`_LANES` in each.  The first of them all is that of ``ended``, then the fields follow.
+
+Not every table has ages, or all of them: see `names` and `State.longest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from esnb.timeline.distinct import comparable
+from esnb.timeline.fold import Fold
+from esnb.timeline.parts import as_text
+
+__all__ = ["MOST", "Counted", "age_sql", "counted", "names", "number_sql", "packed"]
+
+_LANES, _BITS = 3, 21
+# The greatest age, and as many rows of one aggregate have a key; greater ages are said to be this.
+MOST = 2**_BITS - 1
+Numbers = npt.NDArray[np.int64]
+Truths = npt.NDArray[np.bool_]
+
+
+def names(fold: Fold) -> tuple[str, ...]:
+    """Return the columns, all BIGINT; none where values cannot be compared row by row."""
+    if not all(comparable(field.type, as_text=as_text(field.type)) for field in fold.fields):
+        return ()
+    words = -(-(len(fold.fields) + 1) // _LANES)
+    return ("key", *(f"a{word}" for word in range(words)))
+
+
+def number_sql(t: str) -> str:
+    """Return SQL of the number of the aggregate of a row `t`."""
+    return f"({t}.key >> {_BITS})"
+
+
+def age_sql(t: str, place: int) -> str:
+    """Return SQL of an age in a row `t`: of ``ended`` at place 0, of the fields from 1 on."""
+    word, below = divmod(place, _LANES)
+    return f"(({t}.a{word} >> {_BITS * below}) & {MOST})"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The keys of rows that come aggregate by aggregate.
+
+    Attributes
+    ----------
+    keys
+        By row.
+    first
+        For each row the first one of its aggregate.
+    fresh
+        How many aggregates are new.
+    longest
+        The most rows that an aggregate has by now.
+    """
+
+    keys: Numbers
+    first: Numbers
+    fresh: int
+    longest: int
+
+
+def counted(begins: Truths, number: int, carried: Numbers | None) -> Counted:
+    """Count rows, and new aggregates from `number` on.
+
+    Parameters
+    ----------
+    begins
+        For each row whether it is the first one of its aggregate.
+    carried
+        The keys of the rows that stand for all before them, -1 for all others; None if no row does.
+    """
+    here = np.arange(len(begins))
+    first = np.maximum.accumulate(np.where(begins, here, 0))
+    fresh = begins if carried is None else begins & (carried < 0)
+    start = (number - 1 + np.cumsum(fresh)) << _BITS
+    if carried is not None:
+        start = np.where(fresh, start, carried)[first]
+    nth = here - first + (start & MOST)
+    keys = start - (start & MOST) + np.minimum(nth, MOST)
+    longest = int(nth.max()) + 1 if len(nth) else 0
+    return Counted(keys, first, int(fresh.sum()), longest)
+
+
+def packed(first: Numbers, changes: Sequence[Truths], carried: Sequence[Numbers]) -> list[Numbers]:
+    """Return the columns ``a0``, ``a1``… of rows that come aggregate by aggregate.
+
+    Parameters
+    ----------
+    first
+        For each row the first one of its aggregate.
+    changes
+        By ``ended`` and field: whether the value is another than in the row before; False where
+        there is none before.
+    carried
+        What these columns were of the rows that stand for all before them, 0 for all others; none
+        if no row does.
+    """
+    here = np.arange(len(first))
+    words: list[Numbers] = []
+    for place, changed in enumerate(changes):
+        word, below = divmod(place, _LANES)
+        begin = first
+        if carried:
+            begin = first - ((carried[word] >> (_BITS * below)) & MOST)[first]
+        last = np.maximum.accumulate(np.where(changed, here, 0))
+        age = np.minimum(here - np.where(last > first, last, begin), MOST)
+        if below:
+            words[word] |= age << (_BITS * below)
+        else:
+            words.append(age)
+    return words

@@ -7,7 +7,8 @@ import duckdb
 from esnb.timeline import ages
 from esnb.timeline.fold import Fold, column
 from esnb.timeline.moment import Moment
-from esnb.timeline.table import Table
+from esnb.timeline.parts import restored
+from esnb.timeline.table import Table, left, reached, since
 from esnb.timeline.text import literal, shown_sql
 
 __all__ = ["READ", "by_age_sql", "counts_sql", "diff_sql", "searched_sql", "to_be_read"]
@@ -49,7 +50,7 @@ def to_be_read(cursor: duckdb.DuckDBPyConnection, table: Table, a: Moment, b: Mo
     """Tell whether so few events lie in (`a`, `b`] that their changes are a list for people."""
     if table.state.events <= READ:
         return True
-    rows = table.since(a, b)
+    rows = table.filed(since(a, b))
     (events,) = cursor.execute(f"SELECT count(*) FROM {rows} AS t").fetchall()[0]  # noqa: S608
     return bool(events <= READ)
 
@@ -61,9 +62,8 @@ def by_age_sql(table: Table, a: Moment, b: Moment) -> str:
     tells the key of the row that the event made.
     """
     fields = table.fold.fields
-    first, second = ("key",), ages.names(table.fold)
-    kept = "".join(f", t.{column(field)} AS f{i}" for i, field in enumerate(fields))
-    aged = "".join(f", t.{name}" for name in second)
+    aged = "".join(f", t.{name}" for name in ages.names(table.fold))
+    kept = "".join(f", {restored(field.type, f't.f{i}')} AS f{i}" for i, field in enumerate(fields))
     # What a removed aggregate had went with it, whenever that had been set.
     turned = f"n.key - {ages.age_sql('n', 0)}"
     both = "".join(
@@ -73,9 +73,9 @@ def by_age_sql(table: Table, a: Moment, b: Moment) -> str:
     )
     return f"""
 WITH was AS (
-    SELECT t.key, t.ended{kept} FROM {table.moved_from(a, b, first)} AS t
+    SELECT t.key, t.ended{kept} FROM {table.filed(left(a, b))} AS t
 ), now AS (
-    SELECT t.stream, t.ended{aged}{kept} FROM {table.moved_to(a, b, second)} AS t
+    SELECT t.stream, t.ended{aged}{kept} FROM {table.filed(reached(a, b))} AS t
 ), pair AS MATERIALIZED (
     SELECT n.stream, {_CHANGE} AS change, {turned} AS turned{both}
     FROM now AS n LEFT JOIN was AS w ON {ages.number_sql("w")} = {ages.number_sql("n")}
@@ -85,7 +85,7 @@ WITH was AS (
 )
 SELECT l.stream, l.change, l.field, l."before", l."after", t.position, t.event_id, t.event_type,
     t.actor, t.occurred_on
-FROM long AS l JOIN {table.since(a, b, first)} AS t ON t.key = l.cause
+FROM long AS l JOIN {table.filed(since(a, b))} AS t ON t.key = l.cause
 """.strip()  # noqa: S608 (identifiers quoted, constants made by `text`)
 
 

@@ -36,7 +36,7 @@ _TELLING = 1_000
 _MOMENTS = ("system_from", "system_to", "position", "next_position")
 # Columns whose values repeat so rarely that looking for repetition is lost time.
 _DISTINCT = {
-    "stream", "position", "event_id", "occurred_on", "recorded_on", "system_from", "slot",
+    "stream", "position", "event_id", "occurred_on", "recorded_on", "system_from", "slot", "key",
 }  # fmt: skip
 _AS_THEY_ARE = {
     "varchar", "boolean", "tinyint", "smallint", "integer", "bigint", "double", "decimal", "date",

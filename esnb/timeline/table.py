@@ -15,7 +15,7 @@ from esnb.timeline.parts import read_sql, restored
 from esnb.timeline.state import Part, State
 from esnb.timeline.text import literal
 
-__all__ = ["OWN", "Table"]
+__all__ = ["OWN", "Table", "left", "reached", "since"]
 
 OWN = (*CARRIED, "system_from", "system_to", "next_position", "ended")
 _SHOWN = {
@@ -60,28 +60,22 @@ class Table:
     def within(self, a: Moment, b: Moment) -> str:
         """Return SQL of the rows that stood at `a` and not at `b`, and of those since, to `b`."""
         # Two scans: each condition alone tells which row groups to read.
-        return self.where((a.unbegun, b.begun), _left(a, b))
+        return self.where(since(a, b), left(a, b))
 
-    def moved_from(self, a: Moment, b: Moment, also: Sequence[str] = ()) -> str:
+    def moved_from(self, a: Moment, b: Moment) -> str:
         """Return SQL of the rows that stood at `a` and not at `b`."""
-        return self.where(_left(a, b), also=also)
+        return self.where(left(a, b))
 
-    def moved_to(self, a: Moment, b: Moment, also: Sequence[str] = ()) -> str:
+    def moved_to(self, a: Moment, b: Moment) -> str:
         """Return SQL of the rows that stood at `b` and not at `a`."""
-        return self.where((a.unbegun, b.begun, b.unended), also=also)
-
-    def since(self, a: Moment, b: Moment, also: Sequence[str] = ()) -> str:
-        """Return SQL of the rows that began after `a`, up to `b`."""
-        return self.where((a.unbegun, b.begun), also=also)
+        return self.where(reached(a, b))
 
     @property
     def aged(self) -> bool:
         """Whether each row tells the ages of its fields, and all of them exactly."""
         return self.state.longest is not None and self.state.longest <= ages.MOST
 
-    def where(
-        self, *either: Sequence[Bound], stream: str | None = None, also: Sequence[str] = ()
-    ) -> str:
+    def where(self, *either: Sequence[Bound], stream: str | None = None) -> str:
         """Return SQL of the rows that meet all bounds of one of several sets.
 
         Parameters
@@ -90,10 +84,12 @@ class Table:
             No row may meet two of them.  Those without any bound are met by every row.
         stream
             The only stream to read.
-        also
-            Columns of `esnb.timeline.ages`, to be shown too.
         """
-        return self._shown(self.found(either, stream), also)
+        return self._shown(self.found(either, stream))
+
+    def filed(self, bounds: Sequence[Bound]) -> str:
+        """Return SQL of the rows that meet all bounds, as they stand in the files."""
+        return self.found([bounds], None)
 
     def found(self, either: Sequence[Sequence[Bound]], stream: str | None) -> str:
         """Return what `where` does, but as it stands in the files: the end of open rows `NEVER`."""
@@ -132,8 +128,8 @@ class Table:
         # Closed rows have no slot, so none of them is gone.
         return f"(SELECT o.* FROM {rows} AS o ANTI JOIN {gone_rows} AS g ON g.slot = o.slot)"  # noqa: S608
 
-    def _shown(self, rows: str, also: Sequence[str]) -> str:
-        own = ", ".join(_SHOWN.get(name, f"t.{name}") for name in (*OWN, *also))
+    def _shown(self, rows: str) -> str:
+        own = ", ".join(_SHOWN.get(name, f"t.{name}") for name in OWN)
         return f"(SELECT {own}{self._fields()} FROM {rows} AS t)"  # noqa: S608 (our own text)
 
     def _fields(self) -> str:
@@ -144,9 +140,19 @@ class Table:
         )
 
 
-def _left(a: Moment, b: Moment) -> Sequence[Bound]:
-    """Return the bounds of a closed row that stood at `a` and ended up to `b`."""
+def left(a: Moment, b: Moment) -> Sequence[Bound]:
+    """Return the bounds of a row that stood at `a` and not at `b`."""
     return a.begun, a.unended, b.ended
+
+
+def reached(a: Moment, b: Moment) -> Sequence[Bound]:
+    """Return the bounds of a row that stood at `b` and not at `a`."""
+    return a.unbegun, b.begun, b.unended
+
+
+def since(a: Moment, b: Moment) -> Sequence[Bound]:
+    """Return the bounds of a row that began after `a`, up to `b`."""
+    return a.unbegun, b.begun
 
 
 def _met(parts: tuple[Part, ...], bounds: Sequence[Bound], stream: str | None) -> tuple[Part, ...]:

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from esnb import jsontext
 from esnb.timeline import Timeline, ages, build, columns, diff
 from esnb.timeline.distinct import comparable, distinct
 from esnb.timeline.moment import moment
 from esnb.timeline.parts import read_sql
 from esnb.timeline.table import Table
+from tests.timeline import test_kinds
 from tests.timeline.standin import MOMENTS, START, MemoryLog
 from tests.timeline.test_folds import ENDS, MODES
 from tests.timeline.test_store import EVENTS, written
@@ -95,23 +97,23 @@ def rows_of(table: Table) -> list[dict[str, Any]]:
     return found.to_arrow_table().to_pylist()
 
 
-@grown
-@given(st.lists(EVENTS, min_size=1, max_size=4), MODES, ENDS, st.booleans(), st.booleans())
-def test_each_row_tells_the_ages_of_its_fields(
-    batches: list[Any], mode: Any, ends: tuple[str, ...], grows: bool, merges: bool
-) -> None:
+def built(definition: Any, batches: list[Any], grows: bool, merges: bool, **options: Any) -> Table:
+    """Return the table of events, made at once or batch by batch, in ranges of a few rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "_RANGE", 3)
         if merges:
             for name, value in (("_MERGED", 2), ("_LARGE", 3), ("_MANY_GONE", 1)):
                 patch.setattr(build, name, value)
         log = MemoryLog(zone="UTC")
-        line = Timeline(log, "order", fold=mode, ends=ends)
+        line = Timeline(log, definition, **options)
         for events in batches:
             written(log, events)
             if grows:
                 line.built()
-        table = line.built()
+        return line.built()
+
+
+def check_ages(table: Table) -> None:
     streams: dict[str, list[dict[str, Any]]] = {}
     for row in rows_of(table):
         streams.setdefault(row["stream"], []).append(row)
@@ -129,9 +131,31 @@ def test_each_row_tells_the_ages_of_its_fields(
                 word, lane = divmod(place, 3)
                 assert (row[f"a{word}"] >> (21 * lane)) & ages.MOST == nth - since
     assert len(numbers) == len(streams)
-    state = table.state
-    assert numbers == set(range(state.numbers))
-    assert state.longest == max(map(len, streams.values()), default=0)
+    assert numbers == set(range(table.state.numbers))
+    assert table.state.longest == max(map(len, streams.values()), default=0)
+
+
+@grown
+@given(st.lists(EVENTS, min_size=1, max_size=4), MODES, ENDS, st.booleans(), st.booleans())
+def test_each_row_tells_the_ages_of_its_fields(
+    batches: list[Any], mode: Any, ends: tuple[str, ...], grows: bool, merges: bool
+) -> None:
+    check_ages(built("order", batches, grows, merges, fold=mode, ends=ends))
+
+
+@grown
+@given(
+    st.lists(test_kinds.EVENTS, min_size=1, max_size=4),
+    st.booleans(), st.booleans(), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_of_every_kind_of_field(
+    batches: list[Any], ends: bool, sides: bool, grows: bool, merges: bool
+) -> None:
+    texts = [
+        [(stream, kind, jsontext.canonical(data), *times) for stream, kind, data, *times in events]
+        for events in batches
+    ]
+    check_ages(built(test_kinds.Account(ends, sides), texts, grows, merges))
 
 
 def changes(line: Timeline, table: Table, sql: Any, a: Any, b: Any) -> list[Any]:

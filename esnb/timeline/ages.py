@@ -11,7 +11,7 @@ Not every table has ages, or all of them: see `names` and `State.longest`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +57,6 @@ class Counted:
     ----------
     keys
         By row.
-    first
-        For each row the first one of its aggregate.
     fresh
         How many aggregates are new.
     longest
@@ -66,7 +64,6 @@ class Counted:
     """
 
     keys: Numbers
-    first: Numbers
     fresh: int
     longest: int
 
@@ -90,34 +87,39 @@ def counted(begins: Truths, number: int, carried: Numbers | None) -> Counted:
     nth = here - first + (start & MOST)
     keys = start - (start & MOST) + np.minimum(nth, MOST)
     longest = int(nth.max()) + 1 if len(nth) else 0
-    return Counted(keys, first, int(fresh.sum()), longest)
+    return Counted(keys, int(fresh.sum()), longest)
 
 
-def packed(first: Numbers, changes: Sequence[Truths], carried: Sequence[Numbers]) -> list[Numbers]:
+def packed(begins: Truths, changes: Iterable[Numbers], carried: Sequence[Numbers]) -> list[Numbers]:
     """Return the columns ``a0``, ``a1``… of rows that come aggregate by aggregate.
 
     Parameters
     ----------
-    first
-        For each row the first one of its aggregate.
+    begins
+        For each row whether it is the first one of its aggregate.
     changes
-        By ``ended`` and field: whether the value is another than in the row before; False where
-        there is none before.
+        By ``ended`` and field: the rows whose value is another than in the row before, of those
+        that have one before them.
     carried
         What these columns were of the rows that stand for all before them, 0 for all others; none
         if no row does.
     """
-    here = np.arange(len(first))
+    # Numbers of half the size are moved in half the time.
+    here = np.arange(len(begins), dtype=np.int32)
     words: list[Numbers] = []
-    for place, changed in enumerate(changes):
+    for place, rows in enumerate(changes):
         word, below = divmod(place, _LANES)
-        begin = first
+        marks = begins.copy()
+        marks[rows] = True
+        since = np.flatnonzero(marks)
+        taken = since.astype(np.int32)
         if carried:
-            begin = first - ((carried[word] >> (_BITS * below)) & MOST)[first]
-        last = np.maximum.accumulate(np.where(changed, here, 0))
-        age = np.minimum(here - np.where(last > first, last, begin), MOST)
+            taken -= ((carried[word][since] >> (_BITS * below)) & MOST).astype(np.int32)
+        last = np.repeat(taken, np.diff(since, append=len(begins)))
+        age = np.minimum(here - last, MOST).astype(np.int64)
         if below:
-            words[word] |= age << (_BITS * below)
+            age <<= _BITS * below
+            words[word] |= age
         else:
             words.append(age)
     return words

@@ -17,6 +17,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from esnb.timeline import ages
 from esnb.timeline.distinct import distinct
@@ -28,7 +29,7 @@ __all__ = ["Columns", "Numbers", "folded"]
 
 # What a range of rows may take before it is left to SQL, which can put it on disk.
 MOST_BYTES = 1_500_000_000
-_BATCH = 100_000
+_BATCH = 500_000
 _INT64 = 2**63 - 1
 Numbers = npt.NDArray[np.int64]
 Truths = npt.NDArray[np.bool_]
@@ -87,8 +88,7 @@ class Columns:
         lengths
             Parts of the whole time: rows that stood no longer than the first come first.
         """
-        rows = np.flatnonzero(~self.open)
-        rows = rows[np.lexsort((self.position[rows], self.system_from[rows]))]
+        rows = self._in_time(np.flatnonzero(~self.open))
         span = int(np.ptp(self.system_from)) if self.rows else 0
         length = self.system_to[rows] - self.system_from[rows]
         kind = np.searchsorted([span // part for part in lengths], length, side="left")
@@ -96,7 +96,13 @@ class Columns:
 
     def standing(self) -> Numbers:
         """Return the open rows, by begin."""
-        rows = np.flatnonzero(self.open)
+        return self._in_time(np.flatnonzero(self.open))
+
+    def _in_time(self, rows: Numbers) -> Numbers:
+        """Return rows by begin, those of one moment by position."""
+        sorted_rows: Numbers = rows[np.argsort(self.position[rows])]
+        if np.all(np.diff(self.system_from[sorted_rows]) >= 0):
+            return sorted_rows  # as ever, but where a clock went back
         return rows[np.lexsort((self.position[rows], self.system_from[rows]))]
 
     def schema(self, names: Sequence[str]) -> pa.Schema:
@@ -107,12 +113,16 @@ class Columns:
         """Yield columns of some rows, in their order, a row group at a time."""
         for start in range(0, len(rows), GROUP_ROWS):
             some = rows[start : start + GROUP_ROWS]
+            here = pa.array(some)
             arrays = {}
             for name in names:
                 values, places = self._looked_up[name]
-                wanted = some if places is None else places[some]
-                none = None if places is None else wanted < 0
-                arrays[name] = values.take(pa.array(wanted, mask=none))
+                if places is None:
+                    wanted = here
+                else:
+                    found = places[some]
+                    wanted = pa.array(found, mask=found < 0)
+                arrays[name] = pc.take(values, wanted, boundscheck=False)
             yield pa.RecordBatch.from_pydict(arrays)
 
     def table(self) -> pa.Table:
@@ -127,7 +137,7 @@ class Columns:
         begins = np.ones(self.rows, dtype=bool)
         if self.rows > 1:
             streams = _whole(self._table.column("stream"))
-            differ = pa.compute.not_equal(streams.slice(1), streams.slice(0, self.rows - 1))
+            differ = pc.not_equal(streams.slice(1), streams.slice(0, self.rows - 1))
             begins[1:] = differ.to_numpy(zero_copy_only=False)
         return begins
 
@@ -160,9 +170,9 @@ class Columns:
         of = ages.counted(begins, number, self._was(key, -1) if carried else None)
         self.fresh, self.longest = of.fresh, of.longest
         fields = (f"f{place}" for place in range(len(self._fold.fields)))
-        changes = [self._changed(name, begins) for name in ("ended", *fields)]
+        changes = (self._changes(name, begins) for name in ("ended", *fields))
         before = [self._was(word, 0) for word in words] if carried else []
-        found = (of.keys, *ages.packed(of.first, changes, before))
+        found = (of.keys, *ages.packed(begins, changes, before))
         for name, values in zip((key, *words), found, strict=True):
             self._looked_up[name] = (pa.array(values), None)
 
@@ -172,21 +182,18 @@ class Columns:
         numbers: Numbers = values.to_numpy(zero_copy_only=False)
         return numbers
 
-    def _changed(self, name: str, begins: Truths) -> Truths:
-        """Return for each row whether a value differs from that in the row before of its stream."""
+    def _changes(self, name: str, begins: Truths) -> Numbers:
+        """Return the rows whose value differs from that in the row before of their stream."""
         values, places = self._looked_up[name]
-        changed = ~begins
         if places is None:
-            changed[1:] &= distinct(values.slice(1), values.slice(0, max(self.rows - 1, 0)))
-            return changed
+            differ = distinct(values.slice(1), values.slice(0, max(self.rows - 1, 0)))
+            return np.flatnonzero(differ & ~begins[1:]) + 1
         # Said anew, it may still be what it was.
-        changed[1:] &= places[1:] != places[:-1]
-        rows = np.flatnonzero(changed)
+        rows = np.flatnonzero((places[1:] != places[:-1]) & ~begins[1:]) + 1
         now, before = (
             values.take(pa.array(at, mask=at < 0)) for at in (places[rows], places[rows - 1])
         )
-        changed[rows] = distinct(now, before)
-        return changed
+        return rows[distinct(now, before)]
 
     def _fold_field(self, number: int, field: Field, first: Numbers, ended: Truths | None) -> None:
         """Note where the values of a field are.

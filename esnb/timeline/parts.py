@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -119,9 +119,13 @@ def write_files(
     batches = iter(batches)
     made: list[Part] = []
     head = next(batches, None)
+    # What repeats in the first file does in all of them: to look takes long.
+    repeating = _repeating(_leaves(schema), head)
     while head is not None or not made:
         some = () if head is None else chain((head,), islice(batches, FILE_GROUPS - 1))
-        part = write_batches(schema, some, folder, kind, fold=fold, level=level)
+        part = write_batches(
+            schema, some, folder, kind, fold=fold, level=level, repeating=repeating
+        )
         made.append(replace(part, level=9) if part.rows >= FILE_GROUPS * GROUP_ROWS else part)
         head = next(batches, None)
     return made
@@ -136,10 +140,12 @@ def write_batches(
     fold: Fold | None = None,
     level: int = 0,
     packed: bool = True,
+    repeating: Sequence[str] | None = None,
 ) -> Part:
     """Write Arrow record batches as one file of a store (see `write_part`), each a row group.
 
-    Where it is not `packed`, each is several.
+    Where it is not `packed`, each is several.  Columns that are `repeating` get a dictionary; the
+    first batch tells which they are, where that is not said.
     """
     group_rows = GROUP_ROWS if packed else _SMALL_GROUP_ROWS
     leaves = _leaves(schema)
@@ -150,7 +156,7 @@ def write_batches(
     rows = 0
     batches = iter(batches)
     head = next(batches, None)
-    repeating = _repeating(leaves, head)
+    repeating = _repeating(leaves, head) if repeating is None else repeating
     unfinished = files.temporary(folder)
     try:
         # A file of our own: a failed writer of pyarrow holds its file open for a while.
@@ -160,13 +166,8 @@ def write_batches(
                 file,
                 _as_json(pa.RecordBatch.from_pylist([], schema), texts).schema,
                 compression="lz4" if packed else "none",
-                use_dictionary=repeating,
-                # Lengths first, then all of the text: read in half the time of text by text.
-                column_encoding={
-                    name: "DELTA_LENGTH_BYTE_ARRAY"
-                    for name, kind in leaves.items()
-                    if name not in repeating and pa.types.is_string(kind)
-                },
+                use_dictionary=list(repeating),
+                column_encoding=_encodings(leaves, repeating),
                 bloom_filter_options=(
                     {"stream": {"ndv": group_rows, "fpp": 0.01}} if of_streams else None
                 ),
@@ -236,6 +237,20 @@ def _repeating(leaves: Iterable[str], head: Any) -> list[str]:
         return bool(known) and pc.count_distinct(values).as_py() > known / 2
 
     return [name for name in some if not single(name)]
+
+
+def _encodings(leaves: Mapping[str, Any], repeating: Collection[str]) -> dict[str, str]:
+    """Return how columns are written of which Parquet would write value by value."""
+    # Lengths first, then all of the text: read in half the time of text by text.
+    found = {
+        name: "DELTA_LENGTH_BYTE_ARRAY"
+        for name, kind in leaves.items()
+        if name not in repeating and pa.types.is_string(kind)
+    }
+    if "key" in leaves:
+        # Many bits of it are the same in all rows about one moment.
+        found["key"] = "DELTA_BINARY_PACKED"
+    return found
 
 
 def _leaves(schema: Any) -> dict[str, Any]:

@@ -15,19 +15,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from esnb.timeline.distinct import comparable
 from esnb.timeline.fold import Fold
 from esnb.timeline.parts import as_text
+from esnb.timeline.ranks import Bools, Ints
 
 __all__ = ["MOST", "Counted", "age_sql", "counted", "names", "number_sql", "packed"]
 
 _LANES, _BITS = 3, 21
 # The greatest age, and as many rows of one aggregate have a key; greater ages are said to be this.
 MOST = 2**_BITS - 1
-Numbers = npt.NDArray[np.int64]
-Truths = npt.NDArray[np.bool_]
 
 
 def names(fold: Fold) -> tuple[str, ...]:
@@ -63,12 +61,12 @@ class Counted:
         The most rows that an aggregate has by now.
     """
 
-    keys: Numbers
+    keys: Ints
     fresh: int
     longest: int
 
 
-def counted(begins: Truths, number: int, carried: Numbers | None) -> Counted:
+def counted(begins: Bools, number: int, carried: Ints | None) -> Counted:
     """Count rows, and new aggregates from `number` on.
 
     Parameters
@@ -90,7 +88,7 @@ def counted(begins: Truths, number: int, carried: Numbers | None) -> Counted:
     return Counted(keys, int(fresh.sum()), longest)
 
 
-def packed(begins: Truths, changes: Iterable[Numbers], carried: Sequence[Numbers]) -> list[Numbers]:
+def packed(begins: Bools, changes: Iterable[Ints], carried: Sequence[Ints]) -> list[Ints]:
     """Return the columns ``a0``, ``a1``… of rows that come aggregate by aggregate.
 
     Parameters
@@ -106,7 +104,7 @@ def packed(begins: Truths, changes: Iterable[Numbers], carried: Sequence[Numbers
     """
     # Numbers of half the size are moved in half the time.
     here = np.arange(len(begins), dtype=np.int32)
-    words: list[Numbers] = []
+    words: list[Ints] = []
     for place, rows in enumerate(changes):
         word, below = divmod(place, _LANES)
         marks = begins.copy()

@@ -25,7 +25,7 @@ from esnb.duck import interruptible
 from esnb.errors import TimelineError
 from esnb.progress import bar
 from esnb.timeline import ages, cube
-from esnb.timeline.columns import Columns, Numbers, folded
+from esnb.timeline.columns import Columns, folded
 from esnb.timeline.fold import CARRIED, Fold
 from esnb.timeline.moment import NEVER
 from esnb.timeline.parts import (
@@ -39,6 +39,7 @@ from esnb.timeline.parts import (
     write_part,
 )
 from esnb.timeline.pipeline import every_sql, sided, system_rows
+from esnb.timeline.ranks import Ints
 from esnb.timeline.runs import Runs
 from esnb.timeline.state import Part, State
 from esnb.timeline.table import OWN, Table
@@ -267,10 +268,11 @@ class _Work:
 
     def _note_ages(self, columns: Columns | None) -> None:
         """Note whether the ages of all rows are known by now, and what they take."""
-        self.numbers += columns.fresh if columns is not None else 0
-        if columns is None or self.longest is None:
+        if columns is None:
             self.longest = None
-        else:
+            return
+        self.numbers += columns.fresh
+        if self.longest is not None:
             self.longest = max(self.longest, columns.longest)
 
     def _note_changes(self, columns: Columns | None) -> None:
@@ -292,7 +294,7 @@ class _Work:
         closed = [*OWN, *self._ages, *states]
         standing = [*CARRIED, "system_from", "ended", *self._ages, *states, *memory]
 
-        def read(names: list[str], rows: Numbers) -> _Rows:
+        def read(names: list[str], rows: Ints) -> _Rows:
             return columns.schema(names), columns.batches(names, rows)
 
         return [

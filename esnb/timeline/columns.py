@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,15 +23,14 @@ from esnb.timeline.distinct import distinct
 from esnb.timeline.fold import CARRIED, Field, Fold
 from esnb.timeline.parts import GROUP_ROWS, stored
 from esnb.timeline.pipeline import said_sql
+from esnb.timeline.ranks import Bools, Ints
 
-__all__ = ["Columns", "Numbers", "folded"]
+__all__ = ["Columns", "folded"]
 
 # What a range of rows may take before it is left to SQL, which can put it on disk.
 MOST_BYTES = 1_500_000_000
 _BATCH = 500_000
 _INT64 = 2**63 - 1
-Numbers = npt.NDArray[np.int64]
-Truths = npt.NDArray[np.bool_]
 
 
 class _UnfitError(Exception):
@@ -63,7 +61,7 @@ class Columns:
         self.rows = table.num_rows
         self.fresh = self.longest = 0
         # A value is looked up in an array, at the number of the row that said it; -1 is none.
-        self._looked_up: dict[str, tuple[pa.Array, Numbers | None]] = {}
+        self._looked_up: dict[str, tuple[pa.Array, Ints | None]] = {}
         self._table, self._fold, self._defaults = table, fold, defaults
         begins = self._begins()
         self.position = self._int64("position")
@@ -80,7 +78,7 @@ class Columns:
             self._count(begins, number)
         del self._table
 
-    def closed(self, lengths: Sequence[int]) -> list[Numbers]:
+    def closed(self, lengths: Sequence[int]) -> list[Ints]:
         """Return the rows that are not open by begin, those of about one length together.
 
         Parameters
@@ -94,13 +92,13 @@ class Columns:
         kind = np.searchsorted([span // part for part in lengths], length, side="left")
         return [rows[kind == number] for number in range(len(lengths) + 1)]
 
-    def standing(self) -> Numbers:
+    def standing(self) -> Ints:
         """Return the open rows, by begin."""
         return self._in_time(np.flatnonzero(self.open))
 
-    def _in_time(self, rows: Numbers) -> Numbers:
+    def _in_time(self, rows: Ints) -> Ints:
         """Return rows by begin, those of one moment by position."""
-        sorted_rows: Numbers = rows[np.argsort(self.position[rows])]
+        sorted_rows: Ints = rows[np.argsort(self.position[rows])]
         if np.all(np.diff(self.system_from[sorted_rows]) >= 0):
             return sorted_rows  # as ever, but where a clock went back
         return rows[np.lexsort((self.position[rows], self.system_from[rows]))]
@@ -109,7 +107,7 @@ class Columns:
         """Return the names and types of columns."""
         return pa.schema([(name, self._looked_up[name][0].type) for name in names])
 
-    def batches(self, names: Sequence[str], rows: Numbers) -> Iterator[pa.RecordBatch]:
+    def batches(self, names: Sequence[str], rows: Ints) -> Iterator[pa.RecordBatch]:
         """Yield columns of some rows, in their order, a row group at a time."""
         for start in range(0, len(rows), GROUP_ROWS):
             some = rows[start : start + GROUP_ROWS]
@@ -132,7 +130,7 @@ class Columns:
             list(self.batches(names, np.arange(self.rows))), self.schema(names)
         )
 
-    def _begins(self) -> Truths:
+    def _begins(self) -> Bools:
         """Return for each row whether a stream begins with it."""
         begins = np.ones(self.rows, dtype=bool)
         if self.rows > 1:
@@ -141,12 +139,13 @@ class Columns:
             begins[1:] = differ.to_numpy(zero_copy_only=False)
         return begins
 
-    def _int64(self, name: str) -> Numbers:
-        values = _whole(self._table.column(name))
-        numbers: Numbers = values.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    def _int64(self, name: str, none: int = 0) -> Ints:
+        """Return a column of whole numbers or instants, and `none` where it has nothing."""
+        values = _whole(self._table.column(name)).cast(pa.int64()).fill_null(none)
+        numbers: Ints = values.to_numpy(zero_copy_only=False)
         return numbers
 
-    def _times(self, begins: Truths) -> None:
+    def _times(self, begins: Bools) -> None:
         known = self._int64("known")
         if self.rows and np.any((np.diff(known) < 0) & ~begins[1:]):
             # A clock that went back: what was known stays known.
@@ -163,26 +162,20 @@ class Columns:
             self._looked_up[name] = (array.cast(kind) if name == "system_to" else array, None)
         self._looked_up["system_from"] = (pa.array(known, pa.int64()).cast(kind), None)
 
-    def _count(self, begins: Truths, number: int) -> None:
+    def _count(self, begins: Bools, number: int) -> None:
         """Number the aggregates, count their rows, and note the ages of their fields."""
         key, *words = ages.names(self._fold)
         carried = f"was_{key}" in self._table.column_names
-        of = ages.counted(begins, number, self._was(key, -1) if carried else None)
+        of = ages.counted(begins, number, self._int64(f"was_{key}", -1) if carried else None)
         self.fresh, self.longest = of.fresh, of.longest
         fields = (f"f{place}" for place in range(len(self._fold.fields)))
         changes = (self._changes(name, begins) for name in ("ended", *fields))
-        before = [self._was(word, 0) for word in words] if carried else []
+        before = [self._int64(f"was_{word}") for word in words] if carried else []
         found = (of.keys, *ages.packed(begins, changes, before))
         for name, values in zip((key, *words), found, strict=True):
             self._looked_up[name] = (pa.array(values), None)
 
-    def _was(self, name: str, none: int) -> Numbers:
-        """Return a column of the ages of the rows that stand for all before them, else `none`."""
-        values = _whole(self._table.column(f"was_{name}")).fill_null(none)
-        numbers: Numbers = values.to_numpy(zero_copy_only=False)
-        return numbers
-
-    def _changes(self, name: str, begins: Truths) -> Numbers:
+    def _changes(self, name: str, begins: Bools) -> Ints:
         """Return the rows whose value differs from that in the row before of their stream."""
         values, places = self._looked_up[name]
         if places is None:
@@ -195,7 +188,7 @@ class Columns:
         )
         return rows[distinct(now, before)]
 
-    def _fold_field(self, number: int, field: Field, first: Numbers, ended: Truths | None) -> None:
+    def _fold_field(self, number: int, field: Field, first: Ints, ended: Bools | None) -> None:
         """Note where the values of a field are.
 
         Parameters
@@ -288,7 +281,7 @@ def _by_number(field: Field) -> bool:
     return field.kind not in ("min", "max")
 
 
-def _sums(said: pa.Array, default: pa.Array, first: Numbers, ended: Truths | None) -> pa.Array:
+def _sums(said: pa.Array, default: pa.Array, first: Ints, ended: Bools | None) -> pa.Array:
     """Return the sums of what was said in this life of the stream so far."""
     steps, start = _units(said, default.type), _units(default, default.type)
     if len(steps) and float(np.abs(steps.astype(np.float64)).sum()) + abs(start[0]) > _INT64 // 2:
@@ -307,10 +300,10 @@ def _sums(said: pa.Array, default: pa.Array, first: Numbers, ended: Truths | Non
     return pa.Array.from_buffers(default.type, len(sums), [valid, pa.py_buffer(words)])
 
 
-def _units(values: pa.Array, kind: pa.DataType) -> Numbers:
+def _units(values: pa.Array, kind: pa.DataType) -> Ints:
     """Return numbers in units of the last digit of `kind`, nulls as 0."""
     if pa.types.is_integer(kind) and pa.types.is_integer(values.type):
-        numbers: Numbers = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        numbers: Ints = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
         return numbers
     if not (pa.types.is_decimal128(kind) and pa.types.is_decimal128(values.type)):
         raise _UnfitError
@@ -336,6 +329,6 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return array
 
 
-def _truths(column: pa.ChunkedArray) -> Truths:
-    truths: Truths = _whole(column).fill_null(False).to_numpy(zero_copy_only=False)
+def _truths(column: pa.ChunkedArray) -> Bools:
+    truths: Bools = _whole(column).fill_null(False).to_numpy(zero_copy_only=False)
     return truths

@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from esnb.timeline import ages
+from esnb.timeline.build import one_row
 from esnb.timeline.fold import Fold, column
 from esnb.timeline.moment import Moment
 from esnb.timeline.parts import restored
@@ -51,7 +52,7 @@ def to_be_read(cursor: duckdb.DuckDBPyConnection, table: Table, a: Moment, b: Mo
     if table.state.events <= READ:
         return True
     rows = table.filed(since(a, b))
-    (events,) = cursor.execute(f"SELECT count(*) FROM {rows} AS t").fetchall()[0]  # noqa: S608
+    (events,) = one_row(cursor, f"SELECT count(*) FROM {rows} AS t")  # noqa: S608 (our own)
     return bool(events <= READ)
 
 

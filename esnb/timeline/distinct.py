@@ -7,13 +7,13 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from esnb.timeline.ranks import Bools
+
 __all__ = ["comparable", "distinct"]
 
-Truths = npt.NDArray[np.bool_]
 # Types of which two values are the same exactly where what stands for them in a file is the same.
 # An interval of a month is one of thirty days, and -0.0 as text is not 0.0.
 _COMPARABLE = {
@@ -35,7 +35,7 @@ def _comparable(kind: Any, *, as_text: bool) -> bool:
     return kind.id in _COMPARABLE and not (as_text and kind.id == "double")
 
 
-def distinct(a: pa.Array, b: pa.Array) -> Truths:
+def distinct(a: pa.Array, b: pa.Array) -> Bools:
     """Return for each place whether two arrays of one type differ there; NULL is a value."""
     known_a, known_b = _truths(a.is_valid()), _truths(b.is_valid())
     found = np.not_equal(known_a, known_b)
@@ -51,9 +51,9 @@ def distinct(a: pa.Array, b: pa.Array) -> Truths:
     return found
 
 
-def _nested(a: pa.Array, b: pa.Array) -> Truths:
+def _nested(a: pa.Array, b: pa.Array) -> Bools:
     """Return where two arrays of structs, lists or maps differ, none of which is NULL."""
-    found: Truths = np.zeros(len(a), dtype=bool)
+    found: Bools = np.zeros(len(a), dtype=bool)
     if pa.types.is_struct(a.type):
         for number in range(a.type.num_fields):
             found |= distinct(a.field(number), b.field(number))
@@ -75,6 +75,6 @@ def _as_list(values: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(values.offsets, pairs)
 
 
-def _truths(values: pa.Array) -> Truths:
-    truths: Truths = values.to_numpy(zero_copy_only=False)
+def _truths(values: pa.Array) -> Bools:
+    truths: Bools = values.to_numpy(zero_copy_only=False)
     return truths

@@ -100,8 +100,8 @@ class Table:
             closed = _met(self.state.closed, bounds, stream)
             open_ = _met(self.state.open, bounds, stream)
             if closed or open_:
-                left = [bound for bound in bounds if not _all_meet((*closed, *open_), bound)]
-                rows, condition = self.rows(closed, open_), self.condition(left, stream)
+                asked = [bound for bound in bounds if not _all_meet((*closed, *open_), bound)]
+                rows, condition = self.rows(closed, open_), self.condition(asked, stream)
                 selects.append(f"SELECT t.* FROM {rows} AS t WHERE {condition}")  # noqa: S608
         if not selects:
             rows = self.rows((), self.state.open[:1])

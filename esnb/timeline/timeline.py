@@ -267,7 +267,7 @@ class Timeline:
             for a removed stream, of the one that ended it.  A stream that came or
             went without any field has one row whose ``field`` is NULL.  The rows are sorted by
             stream and in the order of the fields if no more than 100,000 events lie between `a`
-            and `b`; behind more they come in no order (``.order("stream, field")`` sorts them).
+            and `b`; of more, they come in no order (``.order("stream, field")`` sorts them).
 
         Raises
         ------

@@ -21,7 +21,7 @@ from esnb.timeline.table import Table
 from tests.timeline import test_kinds
 from tests.timeline.standin import MOMENTS, START, MemoryLog
 from tests.timeline.test_folds import ENDS, MODES
-from tests.timeline.test_store import EVENTS, written
+from tests.timeline.test_store import EVENTS, merge_soon, written
 
 grown = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXTS = st.one_of(st.none(), st.sampled_from(["", "a", "é", "a\x00b"]))
@@ -102,8 +102,7 @@ def built(definition: Any, batches: list[Any], grows: bool, merges: bool, **opti
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "_RANGE", 3)
         if merges:
-            for name, value in (("_MERGED", 2), ("_LARGE", 3), ("_MANY_GONE", 1)):
-                patch.setattr(build, name, value)
+            merge_soon(patch)
         log = MemoryLog(zone="UTC")
         line = Timeline(log, definition, **options)
         for events in batches:

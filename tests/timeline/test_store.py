@@ -51,13 +51,17 @@ EVENTS = st.lists(
 )
 
 
+def merge_soon(patch: pytest.MonkeyPatch) -> None:
+    """Have files merged after two, or when two rows are gone."""
+    for name, value in (("_MERGED", 2), ("_LARGE", 3), ("_MANY_GONE", 1)):
+        patch.setattr(build, name, value)
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ranges of a few rows, and files that are merged after two, or when two rows are gone."""
+    """Ranges of a few rows, and files that are merged soon."""
     monkeypatch.setattr(build, "_RANGE", 3)
-    monkeypatch.setattr(build, "_MERGED", 2)
-    monkeypatch.setattr(build, "_LARGE", 3)
-    monkeypatch.setattr(build, "_MANY_GONE", 1)
+    merge_soon(monkeypatch)
 
 
 @pytest.fixture
@@ -124,8 +128,7 @@ def test_answers_from_many_files_are_those_from_one(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if merges:
-            for name, value in (("_MERGED", 2), ("_LARGE", 3), ("_MANY_GONE", 1)):
-                patch.setattr(build, name, value)
+            merge_soon(patch)
         answers_are_those_from_one(batches, mode, ends, grows)
 
 
